@@ -1,0 +1,131 @@
+package socketio
+
+import (
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// Options of a Server. The zero value of a field takes the default it names.
+type Options struct {
+	// Path that the server answers on, with a trailing slash. Default "/socket.io/".
+	Path string
+	// Namespaces that clients may connect to. Default "/" alone.
+	Namespaces []string
+
+	// PingInterval is the time between a pong and the next ping. Default 25 s.
+	PingInterval time.Duration
+	// PingTimeout is how long a pong may take. Default 20 s.
+	PingTimeout time.Duration
+	// ConnectTimeout is how long a session may be in no namespace. Default 5 s.
+	ConnectTimeout time.Duration
+	// UpgradeTimeout bounds the change from polling to WebSocket. Default 10 s.
+	UpgradeTimeout time.Duration
+	// WriteTimeout bounds one write, and how long a closing session may take to
+	// read what was sent to it. Default 10 s.
+	WriteTimeout time.Duration
+
+	// MaxMessage is the largest packet or polling body, in bytes. Default 128 KiB.
+	MaxMessage int
+	// MaxQueued and MaxQueuedBytes bound what waits for one client; a client
+	// over either is closed with ReasonSlowConsumer. Default 1,024 and 4 MiB.
+	MaxQueued, MaxQueuedBytes int
+	// MaxSockets bounds the sessions of this server; 0 is no bound.
+	MaxSockets int
+	// MaxSocketsPerIP bounds the sessions of one address (of one /64 for IPv6);
+	// 0 is no bound.
+	MaxSocketsPerIP int
+	// SocketsElsewhere is how many sockets an address has at other servers, to count
+	// together with those here; OnCount is told how many it has here, whenever that
+	// changes. Both are called under the server's lock and must not block.
+	SocketsElsewhere func(netip.Prefix) int
+	OnCount          func(netip.Prefix, int)
+	// AllowBinary accepts binary events; they are refused by default.
+	AllowBinary bool
+
+	// AllowOrigin says whether a page of this origin may connect. Default: the
+	// request's own host only. Requests without an Origin header always may.
+	AllowOrigin func(r *http.Request, origin string) bool
+	// ClientIP finds the client's address. Default: the connection's peer.
+	ClientIP func(*http.Request) netip.Addr
+
+	// OnConnect, OnEvent and OnDisconnect are called one at a time for a socket,
+	// in this order, each socket in its own goroutine. OnDisconnect comes exactly
+	// once for every OnConnect. A panic in them is recovered: the client's ack is
+	// what OnPanic returns.
+	OnConnect    func(*Socket)
+	OnEvent      func(*Socket, *Event)
+	OnDisconnect func(*Socket, Reason)
+	// OnPanic turns what a handler panicked with into the answer of the event's
+	// ack. It must not panic. Default: {"ok":false,"code":"internal"}.
+	OnPanic func(s *Socket, event string, recovered any, stack []byte) any
+
+	Log zerolog.Logger
+}
+
+func (o Options) withDefaults() Options {
+	def(&o.Path, "/socket.io/")
+	def(&o.PingInterval, 25*time.Second)
+	def(&o.PingTimeout, 20*time.Second)
+	def(&o.ConnectTimeout, 5*time.Second)
+	def(&o.UpgradeTimeout, 10*time.Second)
+	def(&o.WriteTimeout, 10*time.Second)
+	def(&o.MaxMessage, 128<<10)
+	def(&o.MaxQueued, 1024)
+	def(&o.MaxQueuedBytes, 4<<20)
+	if len(o.Namespaces) == 0 {
+		o.Namespaces = []string{"/"}
+	}
+	if o.AllowOrigin == nil {
+		o.AllowOrigin = SameOrigin
+	}
+	if o.ClientIP == nil {
+		o.ClientIP = peerIP
+	}
+	if o.SocketsElsewhere == nil {
+		o.SocketsElsewhere = func(netip.Prefix) int { return 0 }
+	}
+	if o.OnCount == nil {
+		o.OnCount = func(netip.Prefix, int) {}
+	}
+	if o.OnConnect == nil {
+		o.OnConnect = func(*Socket) {}
+	}
+	if o.OnEvent == nil {
+		o.OnEvent = func(*Socket, *Event) {}
+	}
+	if o.OnDisconnect == nil {
+		o.OnDisconnect = func(*Socket, Reason) {}
+	}
+	if o.OnPanic == nil {
+		o.OnPanic = func(*Socket, string, any, []byte) any {
+			return map[string]any{"ok": false, "code": "internal"}
+		}
+	}
+	return o
+}
+
+func def[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// Reason says why a session ended. The first five are Socket.IO's own words.
+type Reason string
+
+// Reasons for a session's end.
+const (
+	ReasonTransportClose   Reason = "transport close"
+	ReasonTransportError   Reason = "transport error"
+	ReasonPingTimeout      Reason = "ping timeout"
+	ReasonParseError       Reason = "parse error"
+	ReasonClientDisconnect Reason = "client namespace disconnect"
+	ReasonServerDisconnect Reason = "server namespace disconnect"
+	ReasonConnectTimeout   Reason = "connect timeout"
+	ReasonSlowConsumer     Reason = "slow_consumer"
+	ReasonShutdown         Reason = "server shutting down"
+)

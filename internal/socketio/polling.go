@@ -1,0 +1,179 @@
+package socketio
+
+import (
+	"bytes"
+	"encoding/base64"
+	"io"
+	"net/http"
+	"time"
+)
+
+// separator stands between the packets of a payload (Engine.IO protocol v4,
+// "HTTP long-polling").
+const separator = '\x1e'
+
+// noopAfter is how long a poll stays parked during an upgrade: then it is ended,
+// so that the client can pause polling.
+const noopAfter = 100 * time.Millisecond
+
+// poll is a parked GET; its one answer comes from who takes it out of the session.
+type poll struct {
+	answers chan pollAnswer
+	late    bool // came during an upgrade, which had better be complete by its answer
+}
+
+type pollAnswer struct {
+	status int
+	body   []byte
+}
+
+func (p *poll) answer(status int, body []byte) { p.answers <- pollAnswer{status, body} }
+
+// servePoll answers a GET with what waits, as soon as something does.
+func (s *session) servePoll(w http.ResponseWriter, r *http.Request) {
+	p := &poll{answers: make(chan pollAnswer, 1)}
+	s.mu.Lock()
+	switch {
+	case s.state == closed || s.ws != nil:
+		s.mu.Unlock()
+		refuseProtocol(w, errBadRequest)
+		return
+	case s.overdueLocked(time.Now()):
+		s.closeLocked(ReasonPingTimeout)
+		s.mu.Unlock()
+		refuseProtocol(w, errUnknownSession)
+		return
+	case s.poll != nil: // two polls at once: no client does that
+		s.closeLocked(ReasonTransportError)
+		s.mu.Unlock()
+		refuseProtocol(w, errBadRequest)
+		return
+	}
+	s.poll = p
+	if len(s.out.frames) > 0 || s.state == closing {
+		s.answerPollLocked()
+	}
+	var noop <-chan time.Time
+	if p.late = s.upgrading; p.late {
+		timer := time.NewTimer(noopAfter)
+		defer timer.Stop()
+		noop = timer.C
+	}
+	s.mu.Unlock()
+
+	var a pollAnswer
+	select {
+	case a = <-p.answers:
+	case <-noop:
+		s.unpark(p, func() { p.answer(http.StatusOK, []byte("6")) })
+		a = <-p.answers
+	case <-r.Context().Done():
+		s.unpark(p, func() { s.closeLocked(ReasonTransportClose) })
+		return
+	}
+	if a.status != http.StatusOK {
+		refuseProtocol(w, errBadRequest)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=UTF-8")
+	// Not every writer can; net/http takes it back after the request.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.srv.opts.WriteTimeout))
+	n, _ := w.Write(a.body) // a client that is gone is found by its next poll
+	s.srv.stats.BytesOut.Add(int64(n))
+}
+
+// unpark does f if p is still the parked poll, and parks it no more.
+func (s *session) unpark(p *poll, f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.poll == p {
+		s.poll = nil
+		f()
+	}
+}
+
+// answerPollLocked gives the parked poll what waits, or else a closing session's
+// end. The end has a poll of its own: socket.io-client acts on a close before the
+// events that come in the same answer, and holds those back until it has reconnected.
+func (s *session) answerPollLocked() {
+	p := s.poll
+	s.poll = nil
+	frames := s.out.take(nil)
+	s.srv.stats.FramesOut.Add(int64(len(frames)))
+	var body bytes.Buffer
+	for _, f := range frames {
+		if body.Len() > 0 {
+			body.WriteByte(separator)
+		}
+		if f.binary {
+			body.WriteByte('b')
+			body.WriteString(base64.StdEncoding.EncodeToString(f.ws[f.header:]))
+			continue
+		}
+		body.Write(f.ws[f.header:])
+	}
+	if len(frames) == 0 {
+		p.answer(http.StatusOK, []byte{lastPacket(s.reason)})
+		s.closeLocked(s.reason)
+		return
+	}
+	p.answer(http.StatusOK, body.Bytes())
+}
+
+// servePost handles the packets that a client posts.
+func (s *session) servePost(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	if s.state != open || s.ws != nil {
+		s.mu.Unlock()
+		refuseProtocol(w, errBadRequest)
+		return
+	}
+	if s.posting || r.Header.Get("Content-Type") == "application/octet-stream" {
+		s.closeLocked(ReasonTransportError)
+		s.mu.Unlock()
+		refuseProtocol(w, errBadRequest)
+		return
+	}
+	s.posting = true
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.posting = false
+		s.mu.Unlock()
+	}()
+
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(s.srv.opts.WriteTimeout)) // not every writer can
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(s.srv.opts.MaxMessage)))
+	_ = control.SetReadDeadline(time.Time{})
+	s.srv.stats.BytesIn.Add(int64(len(body)))
+	if err != nil {
+		s.close(ReasonTransportError)
+		refuseProtocol(w, errTooLarge)
+		return
+	}
+
+	s.handling.Lock()
+	for len(body) > 0 && s.isOpen() {
+		var data []byte
+		data, body, _ = bytes.Cut(body, []byte{separator})
+		s.receive(data, false)
+	}
+	s.handling.Unlock()
+
+	s.mu.Lock()
+	failed := s.state == closed && s.reason != ReasonTransportClose
+	s.mu.Unlock()
+	if failed {
+		refuseProtocol(w, errBadRequest)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html")
+	_, _ = io.WriteString(w, "ok")
+}
+
+func (s *session) isOpen() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state == open
+}
