@@ -1,0 +1,181 @@
+package store
+
+import (
+	"context"
+	"time"
+)
+
+const (
+	participantColumns = `peer_id, meeting_id, user_id, name, role, protocol, sdp, candidate, sdp_json, candidate_json, media,
+		state, node_id, conn_id, resume_hash, fingerprint, joined_at, away_since, ip`
+	presenceColumns = `meeting_id, peer_id, conn_id, node_id, state, away_since`
+
+	insertParticipant = `INSERT INTO participants (` + participantColumns + `)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`
+	updateParticipant = `UPDATE participants SET user_id = $3, name = $4, role = $5, protocol = $6, sdp = $7,
+		candidate = $8, sdp_json = $9, candidate_json = $10, media = $11, state = $12, node_id = $13, conn_id = $14,
+		resume_hash = $15, fingerprint = $16, joined_at = $17, away_since = $18, ip = $19 WHERE peer_id = $1 AND meeting_id = $2`
+	deleteParticipant = `DELETE FROM participants WHERE peer_id = $1 AND meeting_id = $2`
+)
+
+func participantArgs(d dialect, p Participant) []any {
+	return []any{
+		p.PeerID, p.MeetingID, p.UserID, p.Name, p.Role, p.Protocol, someBytes(p.SDP), someBytes(p.Candidate), p.SDPJSON, p.CandidateJSON, jsonText(p.Media),
+		p.State, p.NodeID, p.ConnID, optBytes(p.ResumeHash), p.Fingerprint, d.time(p.JoinedAt), optTime(d, p.AwaySince), optAddr(d, plainAddr(p.IP)),
+	}
+}
+
+func participantDest(p *Participant) []any {
+	return []any{
+		&p.PeerID, &p.MeetingID, &p.UserID, &p.Name, &p.Role, &p.Protocol, scanBytes{&p.SDP}, scanBytes{&p.Candidate}, &p.SDPJSON, &p.CandidateJSON, scanJSON{&p.Media},
+		&p.State, &p.NodeID, &p.ConnID, scanBytes{&p.ResumeHash}, &p.Fingerprint, scanTime{&p.JoinedAt}, scanOptTime{&p.AwaySince}, scanAddr{&p.IP},
+	}
+}
+
+func (p Participant) check() error {
+	var t texts
+	t.indexed("peer id", p.PeerID)
+	t.indexed("user id", p.UserID)
+	t.plain("name", p.Name)
+	t.plain("role", p.Role)
+	t.plain("state", p.State)
+	t.indexed("node id", p.NodeID)
+	t.plain("connection id", p.ConnID)
+	t.plain("fingerprint", p.Fingerprint)
+	return t.err
+}
+
+// participantsWhere asks for participants in order of joining; the list is filled when the query has run.
+func participantsWhere(where string, args ...any) (query, *[]Participant) {
+	list := new([]Participant)
+	return query{
+		statement{sql: `SELECT ` + participantColumns + ` FROM participants WHERE ` + where + ` ORDER BY joined_at, peer_id`, args: args},
+		func(r row) error {
+			var p Participant
+			if err := r.Scan(participantDest(&p)...); err != nil {
+				return err
+			}
+			*list = append(*list, p)
+			return nil
+		},
+	}, list
+}
+
+func one(list []Participant) (Participant, error) {
+	if len(list) == 0 {
+		return Participant{}, ErrParticipantNotFound
+	}
+	return list[0], nil
+}
+
+// Participant finds a participant of any meeting; ErrParticipantNotFound.
+func (s *Store) Participant(ctx context.Context, peerID string) (Participant, error) {
+	if err := key("peer id", peerID); err != nil {
+		return Participant{}, err
+	}
+	q, list := participantsWhere(`peer_id = $1`, peerID)
+	if err := s.read(ctx, "read a participant", q); err != nil {
+		return Participant{}, err
+	}
+	return one(*list)
+}
+
+// ParticipantByResume finds a participant by his resume token's hash; ErrParticipantNotFound.
+func (s *Store) ParticipantByResume(ctx context.Context, hash []byte) (Participant, error) {
+	q, list := participantsWhere(`resume_hash = $1`, someBytes(hash))
+	if err := s.read(ctx, "read a participant", q); err != nil {
+		return Participant{}, err
+	}
+	return one(*list)
+}
+
+// RegisterNode notes that the node runs, now. Called again it renews the note.
+func (s *Store) RegisterNode(ctx context.Context, nodeID string) error {
+	if err := key("node id", nodeID); err != nil {
+		return err
+	}
+	return s.write(ctx, "register the node", statement{sql: s.sql.seen, args: []any{nodeID}})
+}
+
+// ForgetNode takes the note back, at a planned stop.
+func (s *Store) ForgetNode(ctx context.Context, nodeID string) error {
+	if err := key("node id", nodeID); err != nil {
+		return err
+	}
+	return s.write(ctx, "forget the node", statement{sql: `DELETE FROM nodes WHERE node_id = $1`, args: []any{nodeID}})
+}
+
+// Nodes tells when each node registered last. The times are the database's and good for one thing: one that
+// has changed is a sign of life. How old they are depends on a clock that may jump.
+func (s *Store) Nodes(ctx context.Context) (map[string]time.Time, error) {
+	nodes := map[string]time.Time{}
+	err := s.read(ctx, "list the nodes", query{
+		statement{sql: s.sql.nodes},
+		func(r row) error {
+			var id string
+			var seen time.Time
+			if err := r.Scan(&id, scanTime{&seen}); err != nil {
+				return err
+			}
+			nodes[id] = seen
+			return nil
+		},
+	})
+	return nodes, err
+}
+
+// Abandoned lists participants that belong to none of the live nodes, at most limit. None live: everyone.
+func (s *Store) Abandoned(ctx context.Context, live []string, limit int) ([]Presence, error) {
+	var t texts
+	for _, id := range live {
+		t.indexed("node id", id)
+	}
+	if t.err != nil {
+		return nil, t.err
+	}
+	return s.presences(ctx, statement{sql: s.sql.abandoned, args: []any{s.d.list(live), limit}})
+}
+
+// Revs tells the revisions that these meetings have reached; unknown ones are left out.
+func (s *Store) Revs(ctx context.Context, meetingIDs []string) (map[string]int64, error) {
+	var t texts
+	for _, id := range meetingIDs {
+		t.indexed("meeting id", id)
+	}
+	if t.err != nil {
+		return nil, t.err
+	}
+	revs := make(map[string]int64, len(meetingIDs))
+	err := s.read(ctx, "compare revisions", query{
+		statement{sql: s.sql.revs, args: []any{s.d.list(meetingIDs)}},
+		func(r row) error {
+			var id string
+			var rev int64
+			err := r.Scan(&id, &rev)
+			revs[id] = rev
+			return err
+		},
+	})
+	return revs, err
+}
+
+// AwayBefore lists participants that have been away since before t, longest first, at most limit.
+func (s *Store) AwayBefore(ctx context.Context, t time.Time, limit int) ([]Presence, error) {
+	return s.presences(ctx, statement{
+		sql:  `SELECT ` + presenceColumns + ` FROM participants WHERE away_since < $1 ORDER BY away_since, peer_id LIMIT $2`,
+		args: []any{s.d.time(t), limit},
+	})
+}
+
+func (s *Store) presences(ctx context.Context, st statement) ([]Presence, error) {
+	var list []Presence
+	err := s.read(ctx, "list participants to clean up", query{st, func(r row) error {
+		var p Presence
+		if err := r.Scan(&p.MeetingID, &p.PeerID, &p.ConnID, &p.NodeID, &p.State, scanOptTime{&p.AwaySince}); err != nil {
+			return err
+		}
+		list = append(list, p)
+		return nil
+	}})
+	return list, err
+}

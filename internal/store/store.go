@@ -1,0 +1,132 @@
+// Package store is what survives a restart: meetings, their audit and who is in them, in SQLite or
+// PostgreSQL alike.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// callTimeout bounds every call: with a database that hangs, callers must not pile up.
+const callTimeout = 2 * time.Second
+
+// Store is an open database. It is safe for concurrent use, and every call is bounded by two seconds,
+// waiting for a connection included.
+type Store struct {
+	d       dialect
+	timeout time.Duration
+	sql     sqlTexts
+
+	closed atomic.Bool
+}
+
+// sqlTexts are the statements that are put together from a dialect's words.
+type sqlTexts struct {
+	lockState string
+	lockHead  string
+	abandoned string
+	revs      string
+	nodes     string
+	seen      string
+}
+
+// Open opens the database at url ("sqlite:path", "sqlite::memory:", "postgres://…") and brings its
+// schema up to date; several servers may do so at once with one PostgreSQL. It refuses a schema that is
+// newer than the program (ErrSchemaNewer) and a SQLite file that another server has open (ErrInUse).
+func Open(ctx context.Context, url string, log zerolog.Logger) (*Store, error) {
+	var d dialect
+	var err error
+	switch scheme, rest, _ := strings.Cut(url, ":"); scheme {
+	case "sqlite":
+		d, err = openSQLite(ctx, rest, log)
+	case "postgres", "postgresql":
+		d, err = openPostgres(ctx, url, log)
+	default:
+		return nil, errors.New("database url must begin with sqlite: or postgres://")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return newStore(d), nil
+}
+
+func newStore(d dialect) *Store {
+	w := d.words()
+	return &Store{
+		d:       d,
+		timeout: callTimeout,
+		sql: sqlTexts{
+			lockState: `SELECT ` + stateColumns + ` FROM meeting_state s WHERE meeting_id = $1` + w.forUpdate,
+			lockHead:  `SELECT seq, hash FROM meetings_head WHERE one = 1` + w.forUpdate,
+			abandoned: `SELECT ` + presenceColumns + ` FROM participants WHERE node_id ` + w.notInList + ` ORDER BY meeting_id, peer_id LIMIT $2`,
+			revs:      `SELECT meeting_id, rev FROM meeting_state WHERE meeting_id ` + w.inList,
+			nodes:     `SELECT node_id, seen_at FROM nodes`,
+			seen: `INSERT INTO nodes (node_id, started_at, seen_at) VALUES ($1, ` + w.now + `, ` + w.now + `)
+				ON CONFLICT (node_id) DO UPDATE SET seen_at = ` + w.now,
+		},
+	}
+}
+
+// Close ends the store; calls after it answer ErrUnavailable. It waits for those under way.
+func (s *Store) Close() error {
+	if s.closed.Swap(true) {
+		return nil
+	}
+	return s.d.close()
+}
+
+// Ping asks the database for a sign of life.
+func (s *Store) Ping(ctx context.Context) error {
+	return s.call(ctx, "ping the database", s.d.ping)
+}
+
+func (s *Store) read(ctx context.Context, what string, queries ...query) error {
+	return s.call(ctx, what, func(ctx context.Context) error { return s.d.read(ctx, queries...) })
+}
+
+// write runs the statements in one transaction.
+func (s *Store) write(ctx context.Context, what string, writes ...statement) error {
+	return s.call(ctx, what, func(ctx context.Context) error {
+		t, err := s.d.begin(ctx, txnOptions{})
+		if err != nil {
+			return err
+		}
+		if err := t.commit(ctx, writes); err != nil {
+			t.rollback(ctx)
+			return err
+		}
+		return nil
+	})
+}
+
+// call runs fn within the store's timeout and puts a name to what went wrong.
+func (s *Store) call(ctx context.Context, what string, fn func(context.Context) error) error {
+	if s.closed.Load() {
+		return fmt.Errorf("%s: closed: %w", what, ErrUnavailable)
+	}
+	bounded, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	return s.name(ctx, what, fn(bounded))
+}
+
+// name turns a driver's error into one of ours. ctx is the caller's: that he gave up is not the
+// database's fault.
+func (s *Store) name(ctx context.Context, what string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case isOurs(err):
+		return err
+	case errors.Is(ctx.Err(), context.Canceled):
+		return fmt.Errorf("%s: %w", what, context.Canceled)
+	case errors.Is(err, context.DeadlineExceeded), s.closed.Load(), s.d.unavailable(err):
+		return fmt.Errorf("%s: %w: %w", what, ErrUnavailable, err)
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
