@@ -1,0 +1,387 @@
+// Package protocol is the words on the wire: the events of both protocols, their
+// payloads and their limits. docs/PROTOCOL.md says what they mean.
+package protocol
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"signald/internal/fault"
+)
+
+// Version is the newest protocol; 1 is the one without a version.
+const Version = 2
+
+// Events from client to server.
+const (
+	EventJoin         = "join"
+	EventLeave        = "leave"
+	EventSignal       = "signal"
+	EventUpdateSignal = "update_signal"
+	EventSync         = "sync"
+	EventMediaState   = "media_state"
+	EventRename       = "rename"
+	EventHeartbeat    = "heartbeat"
+)
+
+// Events from server to client. EventSignal goes both ways.
+const (
+	EventWelcome            = "welcome"
+	EventJoinResponse       = "join_response"
+	EventUpdateParticipants = "update_participants"
+	EventRoster             = "roster"
+	EventClosed             = "closed"
+	EventServerDraining     = "server_draining"
+	EventError              = "error_event"
+)
+
+// Limits of single values. Those of whole messages are settings.
+const (
+	MaxKey       = 64       // characters of a meeting's key
+	MaxName      = 64       // characters of a user's or a meeting's name
+	MaxBlob      = 32 << 10 // bytes of a protocol 1 SDP or CANDIDATE, and of a signal's sdp
+	MaxCandidate = 2 << 10  // bytes of one candidate
+	MaxBatch     = 32       // candidates in a signal
+	MaxNeg       = 64       // bytes of a negotiation's name
+	MaxSecret    = 128      // characters of a password, key or token
+	MaxMemo      = 256      // characters
+)
+
+// Kinds of a signal.
+const (
+	KindOffer       = "offer"
+	KindAnswer      = "answer"
+	KindCandidates  = "candidates"
+	KindRenegotiate = "renegotiate"
+	KindBye         = "bye"
+)
+
+// Media is what a participant says of the media it sends. Hand is when the hand
+// was raised, in ms since 1970; null when it is down.
+type Media struct {
+	Audio  bool   `json:"audio"`
+	Video  bool   `json:"video"`
+	Screen bool   `json:"screen"`
+	Hand   *int64 `json:"hand"`
+}
+
+// Policy is what a meeting allows.
+type Policy struct {
+	Camera   bool `json:"camera"`
+	Speak    bool `json:"speak"`
+	Rename   bool `json:"rename"`
+	Chat     bool `json:"chat"`
+	Locked   bool `json:"locked"`
+	Lobby    bool `json:"lobby"`
+	MaxPeers int  `json:"max_peers"`
+}
+
+// Join is C→S "join" of both protocols.
+type Join struct {
+	MeetingID string          `json:"meeting_id"`
+	UserID    string          `json:"user_id"`
+	SDP       json.RawMessage `json:"SDP"`       // string or JSON, echoed byte for byte
+	Candidate json.RawMessage `json:"CANDIDATE"` // likewise
+
+	Version     int    `json:"v"` // absent: 1
+	Name        string `json:"name"`
+	HostKey     string `json:"host_key"`
+	Password    string `json:"password"`
+	JoinType    int    `json:"join_type"` // 0 coexist, 1 refuse, 2 replace
+	ResumeToken string `json:"resume_token"`
+	Media       *Media `json:"media"`
+	Fingerprint string `json:"fingerprint"`
+	Memo        string `json:"memo"`
+}
+
+// Validate normalises the texts and reports the first field that is wrong.
+func (j *Join) Validate() error {
+	if j.Version == 0 {
+		j.Version = 1
+	}
+	if j.Version < 1 || j.Version > Version {
+		return fault.New(fault.UnsupportedVersion)
+	}
+	if j.JoinType < 0 || j.JoinType > 2 {
+		return fault.Invalid("join_type", "join_type is 1 (refuse), 2 (replace) or absent.")
+	}
+	if err := blob("SDP", j.SDP); err != nil {
+		return err
+	}
+	if err := blob("CANDIDATE", j.Candidate); err != nil {
+		return err
+	}
+	if err := errors.Join( // the first is answered
+		required("meeting_id", &j.MeetingID, MaxKey),
+		required("user_id", &j.UserID, MaxName),
+		text("name", &j.Name, MaxName),
+		text("host_key", &j.HostKey, MaxSecret),
+		text("password", &j.Password, MaxSecret),
+		text("resume_token", &j.ResumeToken, MaxSecret),
+		text("fingerprint", &j.Fingerprint, MaxSecret),
+		text("memo", &j.Memo, MaxMemo),
+	); err != nil {
+		return err
+	}
+	if j.Name == "" {
+		j.Name = j.UserID
+	}
+	return nil
+}
+
+func blob(field string, raw json.RawMessage) error {
+	if len(raw) > MaxBlob {
+		e := fault.New(fault.PayloadTooLarge)
+		e.Field = field
+		return e.WithMessage(fmt.Sprintf("%s is larger than %d bytes.", field, MaxBlob))
+	}
+	return nil
+}
+
+// Leave is C→S "leave", and the body of POST /api/v1/leave.
+type Leave struct {
+	MeetingID   string `json:"meeting_id"`
+	PeerID      string `json:"peer_id"`      // HTTP only
+	ResumeToken string `json:"resume_token"` // HTTP only
+}
+
+// Validate checks the texts.
+func (l *Leave) Validate() error { return text("meeting_id", &l.MeetingID, MaxKey) }
+
+// Signal is C→S "signal": a message for one other participant.
+type Signal struct {
+	MeetingID string            `json:"meeting_id"`
+	To        string            `json:"to"`
+	Neg       string            `json:"neg"`
+	Kind      string            `json:"kind"`
+	SDP       json.RawMessage   `json:"sdp"` // offer, answer: a string
+	Restart   bool              `json:"restart"`
+	List      []json.RawMessage `json:"list"` // candidates: RTCIceCandidateInit objects
+	End       bool              `json:"end"`
+}
+
+// readField keeps the SDP and the candidates as they are in the payload.
+func (s *Signal) readField(name string, value []byte) error {
+	switch name {
+	case "meeting_id":
+		return readString(name, value, &s.MeetingID)
+	case "to":
+		return readString(name, value, &s.To)
+	case "neg":
+		return readString(name, value, &s.Neg)
+	case "kind":
+		return readString(name, value, &s.Kind)
+	case "sdp":
+		s.SDP = value
+	case "restart":
+		return readBool(name, value, &s.Restart)
+	case "end":
+		return readBool(name, value, &s.End)
+	case "list":
+		return s.readList(value)
+	}
+	return nil
+}
+
+func (s *Signal) readList(value []byte) error {
+	s.List = nil
+	if value[0] != '[' {
+		return wrongType("list", value)
+	}
+	for i := skipSpace(value, 1); i < len(value) && value[i] != ']'; i = skipSpace(value, i) {
+		start := i
+		if i = skipValue(value, i); i == start {
+			return errNotJSON
+		}
+		if s.List = append(s.List, value[start:i]); len(s.List) > MaxBatch {
+			return nil // Validate says so
+		}
+		if i = skipSpace(value, i); i < len(value) && value[i] == ',' {
+			i++
+		}
+	}
+	return nil
+}
+
+// Validate checks what the kind asks for. The SDP and the candidates are the
+// receiver's to understand.
+func (s *Signal) Validate() error {
+	if err := text("meeting_id", &s.MeetingID, MaxKey); err != nil {
+		return err
+	}
+	switch {
+	case s.To == "":
+		return fault.Invalid("to", "to is missing: the peer_id of another participant.")
+	case len(s.Neg) > MaxNeg:
+		return fault.Invalid("neg", "neg is longer than "+strconv.Itoa(MaxNeg)+" bytes.")
+	}
+	s.dropForeign()
+	switch s.Kind {
+	case KindOffer, KindAnswer:
+		if len(s.SDP) < len(`"x"`) || s.SDP[0] != '"' {
+			return fault.Invalid("sdp", "sdp is missing: a string.")
+		}
+		if len(s.SDP) > MaxBlob {
+			e := fault.New(fault.PayloadTooLarge)
+			e.Field = "sdp"
+			return e
+		}
+	case KindCandidates:
+		if len(s.List) > MaxBatch {
+			return fault.Invalid("list", "list holds more than "+strconv.Itoa(MaxBatch)+" candidates.")
+		}
+		for _, c := range s.List {
+			if len(c) > MaxCandidate {
+				e := fault.New(fault.PayloadTooLarge)
+				e.Field = "list"
+				return e
+			}
+			if len(c) == 0 || c[0] != '{' {
+				return fault.Invalid("list", "list holds objects: RTCIceCandidateInit.")
+			}
+		}
+	case KindRenegotiate, KindBye:
+	default:
+		return fault.Invalid("kind", "kind is one of offer, answer, candidates, renegotiate, bye.")
+	}
+	return nil
+}
+
+// dropForeign forgets what does not belong to the kind: unchecked, it would be
+// relayed past the limits.
+func (s *Signal) dropForeign() {
+	if s.Kind != KindOffer && s.Kind != KindAnswer {
+		s.SDP = nil
+	}
+	if s.Kind != KindOffer {
+		s.Restart = false
+	}
+	if s.Kind != KindCandidates {
+		s.List, s.End = nil, false
+	}
+}
+
+// UpdateSignal is C→S "update_signal": new blobs; those absent stay.
+type UpdateSignal struct {
+	MeetingID string          `json:"meeting_id"`
+	SDP       json.RawMessage `json:"SDP"`
+	Candidate json.RawMessage `json:"CANDIDATE"`
+}
+
+// Validate checks the sizes.
+func (u *UpdateSignal) Validate() error {
+	return errors.Join(text("meeting_id", &u.MeetingID, MaxKey), blob("SDP", u.SDP), blob("CANDIDATE", u.Candidate))
+}
+
+// Sync is C→S "sync": the roster, please.
+type Sync struct {
+	MeetingID string `json:"meeting_id"`
+	HaveRev   int64  `json:"have_rev"`
+}
+
+// Validate checks the texts.
+func (s *Sync) Validate() error { return text("meeting_id", &s.MeetingID, MaxKey) }
+
+// MediaState is C→S "media_state"; what is absent stays as it is.
+type MediaState struct {
+	MeetingID string          `json:"meeting_id"`
+	Audio     *bool           `json:"audio"`
+	Video     *bool           `json:"video"`
+	Screen    *bool           `json:"screen"`
+	Hand      json.RawMessage `json:"hand"` // true or a number raises, false or null lowers; the server stamps the time
+}
+
+// Validate checks the hand's type.
+func (m *MediaState) Validate() error {
+	if len(m.Hand) > 0 && !strings.ContainsRune("tfn-0123456789", rune(m.Hand[0])) {
+		return fault.Invalid("hand", "hand is true, false, a number or null.")
+	}
+	return text("meeting_id", &m.MeetingID, MaxKey)
+}
+
+// HandUp reports whether the event speaks of the hand, and how.
+func (m *MediaState) HandUp() (up, said bool) {
+	if len(m.Hand) == 0 {
+		return false, false
+	}
+	return m.Hand[0] != 'f' && m.Hand[0] != 'n', true
+}
+
+// Rename is C→S "rename".
+type Rename struct {
+	MeetingID string `json:"meeting_id"`
+	Name      string `json:"name"`
+}
+
+// Validate checks the texts.
+func (r *Rename) Validate() error {
+	return errors.Join(text("meeting_id", &r.MeetingID, MaxKey), required("name", &r.Name, MaxName))
+}
+
+// Heartbeat is C→S "heartbeat", whatever its payload.
+type Heartbeat struct{}
+
+// Validate accepts everything.
+func (*Heartbeat) Validate() error { return nil }
+
+// Decode reads a payload. Wrong types answer invalid_payload with the field's
+// name; unknown fields are ignored.
+func Decode(raw json.RawMessage, into interface{ Validate() error }) error {
+	var err error
+	if r, ok := into.(fieldReader); ok && len(raw) > 0 && raw[0] == '{' {
+		err = readFields(raw, r)
+	} else {
+		err = DecodeObject(raw, into)
+	}
+	if err != nil {
+		return err
+	}
+	return first(into.Validate())
+}
+
+// DecodeObject is Decode without validation, for what has its own.
+func DecodeObject(raw []byte, into any) error {
+	raw = bytes.TrimSpace(raw)
+	if len(raw) == 0 || raw[0] != '{' {
+		return fault.Invalid("", "The payload is a JSON object.")
+	}
+	if !utf8.Valid(raw) { // encoding/json would replace what is not
+		return fault.Invalid("", "The payload is not valid UTF-8.")
+	}
+	if err := json.Unmarshal(raw, into); err != nil {
+		var wrong *json.UnmarshalTypeError
+		if errors.As(err, &wrong) {
+			return fault.Invalid(wrong.Field, fmt.Sprintf("%s has the wrong type: it is a %s.", wrong.Field, wrong.Value))
+		}
+		return fault.Invalid("", "The payload is not valid JSON.").Because(err)
+	}
+	return nil
+}
+
+// first unpacks the first of joined errors.
+func first(err error) error {
+	var joined interface{ Unwrap() []error }
+	if errors.As(err, &joined) {
+		if errs := joined.Unwrap(); len(errs) > 0 {
+			return errs[0]
+		}
+	}
+	return err
+}
+
+// Meta is what people call a meeting: the texts of POST /api/v1/meetings.
+type Meta struct{ MeetingID, Name, Password string }
+
+// Validate normalises the texts; all may be empty.
+func (m *Meta) Validate() error {
+	return first(errors.Join(
+		text("meeting_id", &m.MeetingID, MaxKey),
+		text("name", &m.Name, MaxName),
+		text("password", &m.Password, MaxSecret),
+	))
+}
