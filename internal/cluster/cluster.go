@@ -1,0 +1,98 @@
+// Package cluster joins nodes into one: changes of rosters, signals and limits
+// travel between them over Redis.
+//
+// Redis is the fast wire and nothing more. Who is in a meeting is in the store,
+// with revisions; what Redis loses is noticed by those and read again. So Redis
+// may lose everything at any moment.
+//
+// Each node publishes over one connection, in order, and listens on one: to its
+// own channel, and to one for each meeting that someone on it is in. Redis hands
+// a subscriber what was published in the order it was, so a signal never
+// overtakes the join of who sent it. Pub/sub and not streams: nobody wants
+// yesterday's signals, and a stream would have to be trimmed.
+package cluster
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"time"
+
+	"signald/internal/rooms"
+)
+
+// Outcome is what became of a signal at the node of its receiver.
+type Outcome = rooms.Outcome
+
+// Handler is what a node does with what other nodes tell it. The calls come one
+// after the other and must not block.
+type Handler interface {
+	// Changes applies changes of a meeting's roster.
+	Changes(meetingID string, changes []rooms.Change)
+	// Deliver hands a signal to a participant of this node, once the room has
+	// reached the revision after; done is called with what became of it.
+	Deliver(s Signal, done func(Outcome, rooms.Route))
+	// Handover gives up the messages held for a participant who has come back at
+	// another node.
+	Handover(meetingID, peerID, node string) rooms.Held
+	// Sockets notes how many sockets an address has at another node.
+	Sockets(node string, ip netip.Prefix, n int)
+	// Guessed notes a failed guess of an address at another node.
+	Guessed(ip netip.Addr)
+	// Missed says that messages may have been lost: rosters are to be compared with
+	// the store, now.
+	Missed()
+}
+
+// Signal is a message for a participant at another node.
+type Signal struct {
+	MeetingID string `json:"m"`
+	From      string `json:"f"`
+	To        string `json:"t"`
+	After     int64  `json:"a"`           // the revision that the receiver must have been told
+	Hops      int    `json:"h,omitempty"` // nodes that have passed it on
+	Frame     []byte `json:"-"`
+}
+
+// ErrDown: Redis cannot be reached, or the other node does not listen.
+var ErrDown = errors.New("cluster is down")
+
+// How long things may take.
+const (
+	answerTimeout   = 2 * time.Second        // of a signal's outcome
+	handoverTimeout = 500 * time.Millisecond // of the messages held elsewhere
+)
+
+// Alone is a cluster of one node.
+type Alone struct{}
+
+// Watch has nothing to wait for: nobody else speaks of a meeting.
+func (Alone) Watch(string) <-chan struct{} { return nothing }
+
+var nothing = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+
+// Unwatch does nothing.
+func (Alone) Unwatch(string) {}
+
+// Announce does nothing: nobody else wants to know.
+func (Alone) Announce(string, []rooms.Change) {}
+
+// Relay finds no other node.
+func (Alone) Relay(_ string, _ Signal, done func(Outcome, error)) { done(rooms.Gone, nil) }
+
+// Handover finds nothing held.
+func (Alone) Handover(context.Context, string, string, string) (rooms.Held, error) {
+	return rooms.Held{}, nil
+}
+
+// Sockets does nothing.
+func (Alone) Sockets(netip.Prefix, int) {}
+
+// Guessed does nothing.
+func (Alone) Guessed(netip.Addr) {}
+
+// Up is always so.
+func (Alone) Up() bool { return true }
+
+// Run waits for ctx.
+func (Alone) Run(ctx context.Context, _ Handler) { <-ctx.Done() }

@@ -1,0 +1,501 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+
+	"signald/internal/rooms"
+)
+
+// Options of a Node.
+type Options struct {
+	URL    string // redis://, rediss://
+	NodeID string
+	Prefix string // of all channels; default "signald:"
+	Log    zerolog.Logger
+}
+
+const (
+	queueLimit = 16 << 10               // messages that wait to be published
+	batchLimit = 256                    // published in one round trip
+	restAfter  = 500 * time.Millisecond // after a failure, before the next try
+	tickEvery  = time.Second
+	downAfter  = 3 * time.Second // without a tick
+)
+
+// Node is this node on the wire.
+type Node struct {
+	opts    Options
+	handler Handler
+	publish *redis.Client // one connection: a pool would lose the order
+	listen  *redis.Client
+	pubsub  *redis.PubSub
+	out     chan outgoing // to the publisher; never closed
+
+	ticked atomic.Int64 // when our own voice was last heard, ns since the start
+	start  time.Time
+	stats  Stats
+
+	mu       sync.Mutex
+	nextSeq  uint64
+	nextID   uint64
+	waiting  map[uint64]*question
+	watched  map[string]chan struct{} // by channel; closed once subscribed
+	wanted   []subscription           // not yet told to Redis
+	lastSeqs map[string]uint64        // by node
+
+	wake chan struct{} // something is wanted; holds one
+}
+
+// subscription is a change of what this node listens to.
+type subscription struct {
+	channel string
+	on      bool
+}
+
+// Stats counts since the start.
+type Stats struct{ Published, Failed, Received, Dropped atomic.Int64 }
+
+type outgoing struct {
+	channel string
+	body    []byte
+	failed  func() // may be nil
+}
+
+// question is something asked of another node.
+type question struct {
+	timer  *time.Timer
+	answer func(*message, error) // called once
+}
+
+// New makes a node. It is mute and deaf until Run.
+func New(opts Options) (*Node, error) {
+	if opts.Prefix == "" {
+		opts.Prefix = "signald:"
+	}
+	parsed, err := redis.ParseURL(opts.URL)
+	if err != nil {
+		return nil, fmt.Errorf("redis url: %w", err)
+	}
+	redis.SetLogger(quiet{opts.Log})
+	n := &Node{
+		opts: opts, start: time.Now(), out: make(chan outgoing, queueLimit),
+		waiting: map[uint64]*question{}, watched: map[string]chan struct{}{}, lastSeqs: map[string]uint64{},
+		wake: make(chan struct{}, 1),
+	}
+	// Measured: with the defaults a dead Redis blocks every publish for 1.7 s and
+	// makes the listener spin.
+	out := *parsed
+	out.PoolSize, out.MaxRetries, out.DialerRetries = 1, -1, 1
+	out.DialTimeout, out.ReadTimeout, out.WriteTimeout = 200*time.Millisecond, 300*time.Millisecond, 300*time.Millisecond
+	n.publish = redis.NewClient(&out)
+	in := *parsed
+	in.MaxRetries, in.DialerRetries = -1, 1
+	in.DialTimeout = time.Second
+	dialer := net.Dialer{Timeout: time.Second}
+	if in.TLSConfig == nil {
+		in.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c, err := dialer.DialContext(ctx, network, addr)
+			if err != nil {
+				rest(ctx)
+			}
+			return c, err
+		}
+	}
+	n.listen = redis.NewClient(&in)
+	return n, nil
+}
+
+func rest(ctx context.Context) {
+	select {
+	case <-time.After(restAfter):
+	case <-ctx.Done():
+	}
+}
+
+// Stats returns the node's counters, which go on counting.
+func (n *Node) Stats() *Stats { return &n.stats }
+
+// Up reports whether what we say comes back to us, as of late.
+func (n *Node) Up() bool {
+	at := n.ticked.Load()
+	return at != 0 && time.Since(n.start)-time.Duration(at) < downAfter
+}
+
+// Run speaks and listens until ctx ends. The handler gets what other nodes say.
+func (n *Node) Run(ctx context.Context, h Handler) {
+	n.handler = h
+	n.pubsub = n.listen.Subscribe(ctx, n.nodeChannel(n.opts.NodeID), n.allChannel())
+	var running sync.WaitGroup
+	running.Go(func() { n.speak(ctx) })
+	running.Go(func() { n.hear(ctx) })
+	running.Go(func() { n.subscribe(ctx) })
+	running.Go(func() { n.tick(ctx) })
+	<-ctx.Done()
+	_ = n.pubsub.Close() // wakes hear
+	running.Wait()
+	_, _ = n.publish.Close(), n.listen.Close()
+}
+
+func (n *Node) nodeChannel(node string) string       { return n.opts.Prefix + "node:" + node }
+func (n *Node) meetingChannel(meeting string) string { return n.opts.Prefix + "meeting:" + meeting }
+func (n *Node) allChannel() string                   { return n.opts.Prefix + "all" }
+
+// tick says something to ourselves, again and again.
+func (n *Node) tick(ctx context.Context) {
+	t := time.NewTicker(tickEvery)
+	defer t.Stop()
+	for {
+		n.say(n.nodeChannel(n.opts.NodeID), &message{Kind: kindTick}, nil)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// say queues a message. Numbers and queue go together, so that they agree.
+func (n *Node) say(channel string, m *message, failed func()) {
+	n.mu.Lock()
+	n.nextSeq++
+	m.Schema, m.Node, m.Seq = schema, n.opts.NodeID, n.nextSeq
+	body, err := m.encode()
+	queued := false
+	if err == nil {
+		select {
+		case n.out <- outgoing{channel, body, failed}: // does not block: see default
+			queued = true
+		default:
+		}
+	}
+	n.mu.Unlock()
+	if !queued {
+		n.stats.Failed.Add(1)
+		if failed != nil {
+			failed()
+		}
+	}
+}
+
+// speak publishes what is queued, in order, as much at a time as there is.
+func (n *Node) speak(ctx context.Context) {
+	batch := make([]outgoing, 0, batchLimit)
+	var restUntil time.Time
+	for {
+		batch = batch[:0]
+		select {
+		case o := <-n.out:
+			batch = append(batch, o)
+		case <-ctx.Done():
+			return
+		}
+		for len(batch) < batchLimit && len(n.out) > 0 {
+			batch = append(batch, <-n.out)
+		}
+		if time.Now().Before(restUntil) {
+			n.failed(batch)
+			continue
+		}
+		if err := n.publishAll(ctx, batch); err != nil {
+			restUntil = time.Now().Add(restAfter)
+		}
+	}
+}
+
+func (n *Node) publishAll(ctx context.Context, batch []outgoing) error {
+	pipe := n.publish.Pipeline()
+	results := make([]*redis.IntCmd, len(batch))
+	for i, o := range batch {
+		results[i] = pipe.Publish(ctx, o.channel, o.body)
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		n.failed(batch)
+		return err
+	}
+	n.stats.Published.Add(int64(len(batch)))
+	for i, o := range batch {
+		if results[i].Val() == 0 && o.failed != nil { // nobody listens
+			o.failed()
+		}
+	}
+	return nil
+}
+
+func (n *Node) failed(batch []outgoing) {
+	n.stats.Failed.Add(int64(len(batch)))
+	for _, o := range batch {
+		if o.failed != nil {
+			o.failed()
+		}
+	}
+}
+
+// hear dispatches what comes until ctx ends. go-redis connects and subscribes
+// again by itself; what was said meanwhile is lost.
+func (n *Node) hear(ctx context.Context) {
+	for ctx.Err() == nil {
+		received, err := n.pubsub.Receive(ctx)
+		if err != nil {
+			rest(ctx)
+			continue
+		}
+		switch r := received.(type) {
+		case *redis.Subscription:
+			n.subscribed(r)
+		case *redis.Message:
+			n.receive([]byte(r.Payload))
+		}
+	}
+}
+
+func (n *Node) subscribed(s *redis.Subscription) {
+	if s.Kind != "subscribe" {
+		return
+	}
+	n.mu.Lock()
+	done := n.watched[s.Channel]
+	again := false
+	if done != nil {
+		select {
+		case <-done:
+			again = true
+		default:
+			close(done)
+		}
+	}
+	n.mu.Unlock()
+	if again || s.Channel == n.nodeChannel(n.opts.NodeID) {
+		n.handler.Missed()
+	}
+}
+
+func (n *Node) receive(b []byte) {
+	n.stats.Received.Add(1)
+	m, err := decode(b)
+	if err != nil {
+		n.stats.Dropped.Add(1)
+		n.opts.Log.Debug().Err(err).Msg("message dropped")
+		return
+	}
+	if m.Node == n.opts.NodeID {
+		if m.Kind == kindTick {
+			n.ticked.Store(int64(time.Since(n.start)))
+		}
+		return
+	}
+	n.mu.Lock()
+	twice := m.Seq <= n.lastSeqs[m.Node]
+	if !twice {
+		n.lastSeqs[m.Node] = m.Seq
+	}
+	n.mu.Unlock()
+	if twice {
+		n.stats.Dropped.Add(1)
+		return
+	}
+	n.dispatch(m)
+}
+
+func (n *Node) dispatch(m *message) {
+	switch m.Kind {
+	case kindChanges:
+		n.handler.Changes(m.Meeting, m.Changes)
+	case kindSignal:
+		m.Signal.Frame = m.frames[0]
+		n.deliver(m.Node, m.ID, *m.Signal)
+	case kindHandover:
+		held := n.handler.Handover(m.Meeting, m.Peer, m.Node)
+		n.say(n.nodeChannel(m.Node), &message{Kind: kindHeld, ID: m.ID, frames: held.Frames, Seqs: held.Seqs}, nil)
+	case kindOutcome, kindHeld:
+		n.answered(m.ID, m, nil)
+	case kindSockets:
+		if ip, err := netip.ParsePrefix(m.IP); err == nil {
+			n.handler.Sockets(m.Node, ip, m.Count)
+		}
+	case kindGuessed:
+		if ip, err := netip.ParseAddr(m.IP); err == nil {
+			n.handler.Guessed(ip)
+		}
+	case kindTick:
+	default:
+		n.stats.Dropped.Add(1)
+	}
+}
+
+// maxHops is how often a signal is passed on to where its receiver has gone.
+const maxHops = 2
+
+// deliver hands a signal to its receiver, or passes it on if that is elsewhere by
+// now, and tells the sender's node what became of it.
+func (n *Node) deliver(from string, id uint64, s Signal) {
+	tell := func(o Outcome) {
+		n.say(n.nodeChannel(from), &message{Kind: kindOutcome, ID: id, Outcome: o}, nil)
+	}
+	n.handler.Deliver(s, func(o Outcome, route rooms.Route) {
+		if o != rooms.Elsewhere {
+			tell(o)
+			return
+		}
+		if s.Hops++; s.Hops > maxHops || route.Node == "" {
+			tell(rooms.Gone)
+			return
+		}
+		n.Relay(route.Node, s, func(o Outcome, err error) {
+			if err != nil {
+				o = rooms.Gone
+			}
+			tell(o)
+		})
+	})
+}
+
+// ask sends a question to a node; answer is called once, with the answer or
+// ErrDown.
+func (n *Node) ask(node string, m *message, timeout time.Duration, answer func(*message, error)) {
+	n.mu.Lock()
+	n.nextID++
+	id := n.nextID
+	failed := func() { n.answered(id, nil, ErrDown) }
+	n.waiting[id] = &question{answer: answer, timer: time.AfterFunc(timeout, failed)}
+	n.mu.Unlock()
+	m.ID = id
+	n.say(n.nodeChannel(node), m, failed)
+}
+
+func (n *Node) answered(id uint64, m *message, err error) {
+	n.mu.Lock()
+	q := n.waiting[id]
+	delete(n.waiting, id)
+	n.mu.Unlock()
+	if q != nil {
+		q.timer.Stop()
+		q.answer(m, err)
+	}
+}
+
+// Watch listens to a meeting, as soon as what it returns is closed. While Redis
+// is away that may take long, and the store has to do. It only notes the wish.
+func (n *Node) Watch(meetingID string) (listening <-chan struct{}) {
+	done := make(chan struct{})
+	n.want(n.meetingChannel(meetingID), done)
+	if !n.Up() {
+		return nothing // to wait for
+	}
+	return done
+}
+
+// Unwatch listens to a meeting no more. It only notes the wish.
+func (n *Node) Unwatch(meetingID string) { n.want(n.meetingChannel(meetingID), nil) }
+
+func (n *Node) want(channel string, done chan struct{}) {
+	n.mu.Lock()
+	if done != nil {
+		n.watched[channel] = done
+	} else {
+		delete(n.watched, channel)
+	}
+	n.wanted = append(n.wanted, subscription{channel, done != nil})
+	n.mu.Unlock()
+	select {
+	case n.wake <- struct{}{}:
+	default:
+	}
+}
+
+// subscribe tells Redis what is wanted, in order, many channels at a time.
+func (n *Node) subscribe(ctx context.Context) {
+	for {
+		select {
+		case <-n.wake:
+		case <-ctx.Done():
+			return
+		}
+		n.mu.Lock()
+		wanted := n.wanted
+		n.wanted = nil
+		n.mu.Unlock()
+		for len(wanted) > 0 {
+			same := 1
+			for same < len(wanted) && wanted[same].on == wanted[0].on {
+				same++
+			}
+			channels := make([]string, same)
+			for i := range channels {
+				channels[i] = wanted[i].channel
+			}
+			// An error is no loss: go-redis has noted the channels for its next connection.
+			if wanted[0].on {
+				_ = n.pubsub.Subscribe(ctx, channels...)
+			} else {
+				_ = n.pubsub.Unsubscribe(ctx, channels...)
+			}
+			wanted = wanted[same:]
+		}
+	}
+}
+
+// Announce tells the other nodes of changes. What is lost they find in the store.
+func (n *Node) Announce(meetingID string, changes []rooms.Change) {
+	n.say(n.meetingChannel(meetingID), &message{Kind: kindChanges, Meeting: meetingID, Changes: changes}, nil)
+}
+
+// Relay sends a signal to its receiver's node. done is called once, from another
+// goroutine: with what became of it there, or ErrDown.
+func (n *Node) Relay(node string, s Signal, done func(Outcome, error)) {
+	n.ask(node, &message{Kind: kindSignal, Signal: &s, frames: [][]byte{s.Frame}}, answerTimeout, func(m *message, err error) {
+		if err != nil {
+			done(rooms.Gone, err)
+			return
+		}
+		done(m.Outcome, nil)
+	})
+}
+
+// Handover asks a node for what it holds for a participant. ErrDown: it has not
+// answered, and may be asked again.
+func (n *Node) Handover(ctx context.Context, node, meetingID, peerID string) (rooms.Held, error) {
+	type answer struct {
+		held rooms.Held
+		err  error
+	}
+	answers := make(chan answer, 1)
+	n.ask(node, &message{Kind: kindHandover, Meeting: meetingID, Peer: peerID}, handoverTimeout, func(m *message, err error) {
+		if err != nil {
+			answers <- answer{err: err}
+			return
+		}
+		answers <- answer{held: rooms.Held{Frames: m.frames, Seqs: m.Seqs}}
+	})
+	select {
+	case a := <-answers:
+		return a.held, a.err
+	case <-ctx.Done():
+		return rooms.Held{}, ctx.Err()
+	}
+}
+
+// Sockets tells the other nodes how many sockets an address has here.
+func (n *Node) Sockets(ip netip.Prefix, count int) {
+	n.say(n.allChannel(), &message{Kind: kindSockets, IP: ip.String(), Count: count}, nil)
+}
+
+// Guessed tells the other nodes of a failed guess.
+func (n *Node) Guessed(ip netip.Addr) {
+	n.say(n.allChannel(), &message{Kind: kindGuessed, IP: ip.String()}, nil)
+}
+
+// quiet is where go-redis logs to.
+type quiet struct{ log zerolog.Logger }
+
+func (q quiet) Printf(_ context.Context, format string, v ...any) {
+	q.log.Debug().Msgf(format, v...)
+}

@@ -1,0 +1,391 @@
+package rooms
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Room is one meeting.
+type Room struct {
+	// set at construction, read-only
+	rooms *Rooms
+	id    string
+
+	listening <-chan struct{} // closed once this node is told of changes elsewhere
+
+	holders int // under Rooms.mu
+
+	loading sync.Mutex // held by who reads the store; before mu
+
+	mu      sync.Mutex
+	loaded  bool
+	ended   bool
+	rev     int64
+	peers   []*seat          // in the order of joining
+	index   map[string]*seat // by peer id
+	early   map[int64]Change // changes that wait for the ones before them
+	waiting []waiter
+	later   []delivery  // signals from other nodes that came before what they build on
+	heal    *time.Timer // set while something waits
+
+	gone []string // peer ids that left lately
+
+	news  news   // since the last delta
+	delta sluice // of deltas, to members of protocol 2
+	maps  sluice // of maps, to members of protocol 1
+}
+
+// keepGone is how many who left are remembered, to tell "gone" from "never here".
+const keepGone = 64
+
+// seat is a participant in the room.
+type seat struct {
+	Peer
+	since  int64   // the revision that this node knows it since
+	member *Member // its connection, if it is at this node and not away
+
+	held      []Frame // messages for a local participant without a connection
+	heldBytes int
+	seqs      map[string]uint64 // of the signals it sent, by receiver
+}
+
+// tell sends roster news to the seat's member: at once, or behind the answer that
+// it still waits for. Who is away learns the roster at its return.
+func (s *seat) tell(f Frame) {
+	if s.member.started {
+		s.member.out.Send(f)
+		return
+	}
+	s.held = append(s.held, f)
+}
+
+type waiter struct {
+	rev  int64
+	done chan struct{}
+}
+
+func newRoom(rooms *Rooms, id string) *Room {
+	r := &Room{rooms: rooms, id: id, index: map[string]*seat{}, early: map[int64]Change{}}
+	r.delta = sluice{every: rooms.opts.DeltaEvery, open: r.flushDelta}
+	r.maps = sluice{every: rooms.opts.MapEvery, open: r.flushMap}
+	return r
+}
+
+// MeetingID is the meeting's key.
+func (r *Room) MeetingID() string { return r.id }
+
+// ready loads the room unless that was done.
+func (r *Room) ready(ctx context.Context) error {
+	r.mu.Lock()
+	loaded := r.loaded
+	r.mu.Unlock()
+	if loaded {
+		return nil
+	}
+	timer := time.NewTimer(watchTimeout)
+	defer timer.Stop()
+	select { // before reading, so that nothing falls between
+	case <-r.listening:
+	case <-timer.C:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return r.reload(ctx, false)
+}
+
+// reached is the revision that the roster is of.
+func (r *Room) reached() (rev int64, loaded bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.rev, r.loaded
+}
+
+// reload reads the store and makes the roster equal to it.
+func (r *Room) reload(ctx context.Context, again bool) error {
+	r.loading.Lock()
+	defer r.loading.Unlock()
+	r.mu.Lock()
+	loaded := r.loaded
+	r.mu.Unlock()
+	if loaded && !again {
+		return nil
+	}
+	roster, err := r.rooms.load(ctx, r.id)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended || r.loaded && roster.Rev <= r.rev {
+		return nil
+	}
+	for _, s := range slices.Clone(r.peers) {
+		if !slices.ContainsFunc(roster.Peers, func(p Peer) bool { return p.PeerID == s.PeerID }) {
+			r.removeLocked(s.PeerID, "server")
+		}
+	}
+	for _, p := range roster.Peers {
+		r.putLocked(p)
+	}
+	if !r.loaded { // nobody has been told anything yet
+		r.loaded, r.news = true, news{since: roster.Rev}
+	}
+	r.rev = roster.Rev
+	for rev := range r.early {
+		if rev <= r.rev {
+			delete(r.early, rev)
+		}
+	}
+	r.advanceLocked()
+	return nil
+}
+
+// end stops the room's timers. Who still holds it by mistake sees an empty room.
+func (r *Room) end() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ended = true
+	r.delta.stop()
+	r.maps.stop()
+	if r.heal != nil {
+		r.heal.Stop()
+	}
+}
+
+// apply applies changes in the order of their revisions; those that come before
+// their turn wait for it.
+func (r *Room) apply(changes ...Change) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended {
+		return
+	}
+	for _, c := range changes {
+		if c.Rev > r.rev {
+			r.early[c.Rev] = c
+		}
+	}
+	if r.loaded { // else the load that is under way goes on from what it has read
+		r.advanceLocked()
+	}
+}
+
+// advanceLocked applies what has its turn, and tells it.
+func (r *Room) advanceLocked() {
+	for {
+		c, ok := r.early[r.rev+1]
+		if !ok {
+			break
+		}
+		delete(r.early, c.Rev)
+		r.rev = c.Rev
+		if c.Kind == Left {
+			r.removeLocked(c.Peer.PeerID, c.Reason)
+		} else {
+			r.putLocked(c.Peer)
+		}
+	}
+	r.news.rev = r.rev
+	r.waiting = slices.DeleteFunc(r.waiting, func(w waiter) bool {
+		if w.rev > r.rev {
+			return false
+		}
+		close(w.done)
+		return true
+	})
+	for len(r.later) > 0 && r.later[0].after <= r.rev {
+		d := r.later[0]
+		r.later = r.later[1:]
+		d.done(r.deliverLocked(d.from, d.to, d.frame))
+	}
+	r.armHealLocked()
+	if r.news.rev > r.news.since {
+		r.delta.push()
+	}
+}
+
+// armHealLocked sees to it that what waits for a revision does not wait for ever.
+func (r *Room) armHealLocked() {
+	wanted := len(r.early) > 0 || len(r.later) > 0
+	switch {
+	case wanted && r.heal == nil:
+		r.heal = time.AfterFunc(r.rooms.opts.HealAfter, r.healHole)
+	case !wanted && r.heal != nil:
+		r.heal.Stop()
+		r.heal = nil
+	}
+}
+
+// healHole reads the store when a revision has not come. It tries until it can.
+func (r *Room) healHole() {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	_ = r.reload(ctx, true) // the next try is set below
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.heal != nil && !r.ended {
+		r.heal.Reset(r.rooms.opts.HealAfter)
+	}
+}
+
+// putLocked adds or replaces a participant.
+func (r *Room) putLocked(p Peer) {
+	s := r.index[p.PeerID]
+	if s == nil {
+		s = &seat{Peer: p, since: r.rev}
+		r.peers, r.index[p.PeerID] = append(r.peers, s), s
+		r.news.joined(p.PeerID)
+		r.maps.push()
+		return
+	}
+	if string(s.SDP) != string(p.SDP) || string(s.Candidate) != string(p.Candidate) || s.Name != p.Name {
+		r.maps.push()
+	}
+	s.Peer = p
+	r.news.changed(p.PeerID)
+	if m := s.member; m != nil && m.connID != p.ConnID {
+		s.member = nil
+		m.out.Cut("replaced") // another connection has the seat now
+	}
+}
+
+// removeLocked takes a participant out.
+func (r *Room) removeLocked(peerID, reason string) {
+	s := r.index[peerID]
+	if s == nil {
+		return
+	}
+	if m := s.member; m != nil {
+		s.member = nil
+		m.out.Cut(reason)
+	}
+	delete(r.index, peerID)
+	r.peers = slices.DeleteFunc(r.peers, func(other *seat) bool { return other == s })
+	for _, other := range r.peers {
+		delete(other.seqs, peerID)
+	}
+	if r.gone = append(r.gone, peerID); len(r.gone) > keepGone {
+		r.gone = slices.Delete(r.gone, 0, 1)
+	}
+	r.news.left(peerID, reason)
+	r.maps.push()
+}
+
+// local reports whether a participant of this node is in the room, or a connection
+// of this node whose seat another node has taken for abandoned, or what a
+// participant's next node has not fetched yet.
+func (r *Room) local() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.peers, func(s *seat) bool {
+		return s.NodeID == r.rooms.opts.NodeID || s.member != nil || len(s.held) > 0 || len(s.seqs) > 0
+	})
+}
+
+// Await waits until the room has reached rev, by itself or by being healed.
+func (r *Room) Await(ctx context.Context, rev int64) error {
+	r.mu.Lock()
+	if r.rev >= rev {
+		r.mu.Unlock()
+		return nil
+	}
+	w := waiter{rev, make(chan struct{})}
+	r.waiting = append(r.waiting, w)
+	r.mu.Unlock()
+	select {
+	case <-w.done:
+		return nil
+	case <-ctx.Done():
+		r.mu.Lock()
+		r.waiting = slices.DeleteFunc(r.waiting, func(other waiter) bool { return other == w })
+		r.mu.Unlock()
+		return ctx.Err()
+	}
+}
+
+// Roster is who is in the meeting now.
+func (r *Room) Roster() Roster {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.rosterLocked()
+}
+
+func (r *Room) rosterLocked() Roster {
+	roster := Roster{Rev: r.rev, Peers: make([]Peer, len(r.peers))}
+	for i, s := range r.peers {
+		roster.Peers[i] = s.Peer
+	}
+	return roster
+}
+
+// Peer finds a participant.
+func (r *Room) Peer(peerID string) (Peer, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s := r.index[peerID]; s != nil {
+		return s.Peer, true
+	}
+	return Peer{}, false
+}
+
+// flushDelta tells members of protocol 2 what is new.
+func (r *Room) flushDelta() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.delta.opened()
+	r.flushDeltaLocked()
+}
+
+func (r *Room) flushDeltaLocked() {
+	if r.ended || r.news.rev <= r.news.since {
+		return
+	}
+	var frame Frame
+	told := 0
+	for _, s := range r.peers {
+		m := s.member
+		if m == nil || m.protocol < 2 || m.rev >= r.news.rev {
+			continue
+		}
+		if frame == nil {
+			frame = r.rooms.encoder.Delta(r.news.delta(r))
+		}
+		m.rev = r.news.rev
+		s.tell(frame)
+		told++
+	}
+	if told > 0 {
+		r.rooms.stats.DeltaFrames.Add(int64(told))
+		r.rooms.stats.DeltaBytes.Add(int64(told * r.rooms.encoder.Size(frame)))
+	}
+	r.news = news{since: r.news.rev, rev: r.news.rev}
+}
+
+// flushMap tells members of protocol 1 the whole map.
+func (r *Room) flushMap() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.maps.opened()
+	if r.ended {
+		return
+	}
+	var frame Frame
+	told := 0
+	for _, s := range r.peers {
+		m := s.member
+		if m == nil || m.protocol >= 2 {
+			continue
+		}
+		if frame == nil {
+			frame = r.rooms.encoder.Map(r.id, r.rosterLocked())
+		}
+		s.tell(frame)
+		told++
+	}
+	if told > 0 {
+		r.rooms.stats.MapFrames.Add(int64(told))
+		r.rooms.stats.MapBytes.Add(int64(told * r.rooms.encoder.Size(frame)))
+	}
+}

@@ -1,0 +1,262 @@
+// Package rooms is the live state of meetings on this node: who is in each, in
+// the order of its revisions, and what each local member is told of it.
+//
+// The store is the truth and a room its cache. Changes carry the revision the
+// store gave them and are applied in that order, whatever order they arrive in;
+// a hole that does not fill by itself is healed by reading the store again.
+//
+// Locks: Rooms.mu guards the map and comes before Room.mu, which guards one room.
+// Under Room.mu messages are encoded and put into outboxes, which is memory only:
+// that is what keeps them in order.
+package rooms
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Peer is a participant as everyone may see it, with what protocol 1 shows.
+type Peer struct {
+	PeerID, UserID, Name, Role string
+
+	Online         bool
+	Media          Media
+	Fingerprint    string
+	Protocol       int
+	SDP, Candidate []byte // JSON; empty for none
+
+	// ConnID names the connection that holds the seat: a member bound to another
+	// one has lost it. NodeID is where that connection is.
+	ConnID, NodeID string
+}
+
+// Media is what a participant says of the media it sends; Hand is in ms since
+// 1970, nil when it is down.
+type Media struct {
+	Audio, Video, Screen bool
+	Hand                 *int64
+}
+
+// Kind of a change.
+type Kind uint8
+
+// The kinds.
+const (
+	Joined Kind = iota
+	Changed
+	Left
+)
+
+// Change is one revision of a roster. Peer is whole for Joined and Changed; for
+// Left its PeerID counts.
+type Change struct {
+	Rev    int64
+	Kind   Kind
+	Peer   Peer
+	Reason string // Left: why
+}
+
+// Delta is the net effect of all changes after Since up to Rev.
+type Delta struct {
+	MeetingID  string
+	Since, Rev int64
+	Joined     []Peer
+	Changed    []Peer
+	Left       []Departure
+}
+
+// Departure is who left, and why.
+type Departure struct{ PeerID, Reason string }
+
+// Roster is who is in a meeting as of a revision, in the order of joining.
+type Roster struct {
+	Rev   int64
+	Peers []Peer
+}
+
+// Frame is a message made ready by the Encoder for any number of outboxes.
+type Frame any
+
+// Encoder makes the messages of a room. It must not block.
+type Encoder interface {
+	Delta(Delta) Frame                    // for members of protocol 2
+	Map(meetingID string, r Roster) Frame // for members of protocol 1
+	Size(Frame) int                       // in bytes
+	Marshal(Frame) []byte                 // for the way to another node
+	Unmarshal([]byte) (Frame, error)
+}
+
+// Outbox leads to one member's client. Neither method may block, and Send keeps
+// the order of its calls.
+type Outbox interface {
+	Send(Frame) bool
+	// Cut tells the client that its seat is gone, and closes the connection.
+	Cut(reason string)
+}
+
+// Loader reads a meeting's roster from the store, blobs and all.
+type Loader func(ctx context.Context, meetingID string) (Roster, error)
+
+// Options of Rooms. Zero fields take the defaults named.
+type Options struct {
+	NodeID     string        // this node: participants with it are local
+	DeltaEvery time.Duration // least time between two deltas of a room; 20 ms
+	MapEvery   time.Duration // least time between two maps of a room; 250 ms
+	HealAfter  time.Duration // how long a hole may stay; 300 ms
+	QueueLimit int           // messages kept for a member that is away; 64
+	QueueBytes int           // and their bytes; 256 KiB
+
+	// Watch has this node told of a meeting's changes, as soon as what it returns is
+	// closed; Unwatch ends that. Both only note the wish. Nil: there is no other node.
+	Watch   func(meetingID string) <-chan struct{}
+	Unwatch func(meetingID string)
+}
+
+// watchTimeout is how long a room waits for Watch. What it misses then it finds in
+// the store.
+const watchTimeout = 500 * time.Millisecond
+
+// Rooms are the meetings that someone on this node is in.
+type Rooms struct {
+	encoder Encoder
+	load    Loader
+	opts    Options
+	stats   Stats
+
+	mu    sync.Mutex
+	rooms map[string]*Room
+}
+
+// New makes an empty set of rooms.
+func New(encoder Encoder, load Loader, opts Options) *Rooms {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	def(&opts.DeltaEvery, 20*time.Millisecond)
+	def(&opts.MapEvery, 250*time.Millisecond)
+	def(&opts.HealAfter, 300*time.Millisecond)
+	if opts.QueueLimit == 0 {
+		opts.QueueLimit = 64
+	}
+	if opts.QueueBytes == 0 {
+		opts.QueueBytes = 256 << 10
+	}
+	if opts.Watch == nil {
+		listening := make(chan struct{})
+		close(listening)
+		opts.Watch = func(string) <-chan struct{} { return listening }
+		opts.Unwatch = func(string) {}
+	}
+	return &Rooms{encoder: encoder, load: load, opts: opts, rooms: map[string]*Room{}}
+}
+
+// Count is the number of rooms.
+func (r *Rooms) Count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.rooms)
+}
+
+// Acquire returns the meeting's room, loaded. The room lives until Release, and
+// after it as long as a participant of this node is in it.
+func (r *Rooms) Acquire(ctx context.Context, meetingID string) (*Room, error) {
+	r.mu.Lock()
+	room := r.rooms[meetingID]
+	if room == nil {
+		room = newRoom(r, meetingID)
+		room.listening = r.opts.Watch(meetingID)
+		r.rooms[meetingID] = room
+	}
+	room.holders++
+	r.mu.Unlock()
+	if err := room.ready(ctx); err != nil {
+		r.Release(room)
+		return nil, err
+	}
+	return room, nil
+}
+
+// Release gives back what Acquire gave.
+func (r *Rooms) Release(room *Room) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	room.holders--
+	if room.holders == 0 && !room.local() {
+		delete(r.rooms, room.id)
+		r.opts.Unwatch(room.id)
+		room.end()
+	}
+}
+
+// hold returns the meeting's room, if this node has one, until Release.
+func (r *Rooms) hold(meetingID string) *Room {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	room := r.rooms[meetingID]
+	if room != nil {
+		room.holders++
+	}
+	return room
+}
+
+// Apply brings changes to the meeting's room, if this node has one.
+func (r *Rooms) Apply(meetingID string, changes ...Change) {
+	if room := r.hold(meetingID); room != nil {
+		room.apply(changes...)
+		r.Release(room)
+	}
+}
+
+// Refresh reads the meeting's roster again, if this node has its room: for who
+// knows that the store went on and does not know the change.
+func (r *Rooms) Refresh(ctx context.Context, meetingID string) error {
+	room := r.hold(meetingID)
+	if room == nil {
+		return nil
+	}
+	defer r.Release(room)
+	return room.reload(ctx, true)
+}
+
+// Revs are the revisions that the rooms have reached.
+func (r *Rooms) Revs() map[string]int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	revs := make(map[string]int64, len(r.rooms))
+	for id, room := range r.rooms {
+		if rev, loaded := room.reached(); loaded {
+			revs[id] = rev
+		}
+	}
+	return revs
+}
+
+// Stray is a seat whose connection is here though the roster says otherwise.
+type Stray struct {
+	MeetingID, PeerID, ConnID string
+	Member                    *Member
+}
+
+// Strays lists the seats with a connection of this node that the roster has away,
+// or at another node.
+func (r *Rooms) Strays() []Stray {
+	r.mu.Lock()
+	all := slices.Collect(maps.Values(r.rooms))
+	r.mu.Unlock()
+	var strays []Stray
+	for _, room := range all {
+		room.mu.Lock()
+		for _, s := range room.peers {
+			if m := s.member; m != nil && m.started && (!s.Online || s.NodeID != r.opts.NodeID) {
+				strays = append(strays, Stray{room.id, s.PeerID, m.connID, m})
+			}
+		}
+		room.mu.Unlock()
+	}
+	return strays
+}

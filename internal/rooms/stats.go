@@ -1,0 +1,59 @@
+package rooms
+
+import "sync/atomic"
+
+// Stats counts since the start.
+type Stats struct {
+	DeltaFrames, DeltaBytes atomic.Int64 // of rosters, to members of protocol 2
+	MapFrames, MapBytes     atomic.Int64 // and of protocol 1
+	AwayFull                atomic.Int64 // signals for which the queue of who is away had no room
+	OrderFull               atomic.Int64 // signals of other nodes that too many waited before
+}
+
+// Stats returns the counters, which go on counting.
+func (r *Rooms) Stats() *Stats { return &r.stats }
+
+// Participants is how many have their seat at this node.
+func (r *Rooms) Participants() int {
+	r.mu.Lock()
+	rooms := make([]*Room, 0, len(r.rooms))
+	for _, room := range r.rooms {
+		rooms = append(rooms, room)
+	}
+	r.mu.Unlock()
+	n := 0
+	for _, room := range rooms {
+		n += room.participants()
+	}
+	return n
+}
+
+func (r *Room) participants() (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range r.peers {
+		if s.NodeID == r.rooms.opts.NodeID {
+			n++
+		}
+	}
+	return n
+}
+
+// String is the outcome as a word.
+func (o Outcome) String() string {
+	switch o {
+	case Delivered:
+		return "delivered"
+	case Queued:
+		return "queued"
+	case Gone:
+		return "gone"
+	case Unknown:
+		return "unknown"
+	case Unseated:
+		return "unseated"
+	case Elsewhere:
+		return "elsewhere"
+	}
+	return "invalid"
+}
