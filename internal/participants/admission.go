@@ -1,0 +1,167 @@
+package participants
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"signald/internal/fault"
+	"signald/internal/protocol"
+	"signald/internal/rooms"
+	"signald/internal/store"
+)
+
+// errPasswordUnchecked: the meeting has a password that was not compared yet.
+var errPasswordUnchecked = errors.New("password not checked yet")
+
+// admission is one join on its way through the transaction.
+type admission struct {
+	service *Service
+	join    *protocol.Join
+	conn    Connection
+	peerID  string // for someone new
+	token   string // the next resume token
+
+	passwordHash []byte // the meeting's, when errPasswordUnchecked
+	passwordOK   bool   // the given one fits passwordHash
+
+	// what was decided
+	who      store.Participant
+	state    store.State
+	changes  []rooms.Change
+	resumed  bool
+	cameFrom string // the node that it was at before
+}
+
+// decide admits the join or says why not. It runs under the meeting's lock.
+func (a *admission) decide(ctx context.Context, tx *store.Tx) error {
+	st := tx.State()
+	a.changes = nil
+	if st.ExpiresAt != nil && time.Now().After(*st.ExpiresAt) {
+		return fault.New(fault.MeetingEnded)
+	}
+	if a.join.ResumeToken != "" && a.join.Version >= 2 {
+		return a.resume(ctx, tx)
+	}
+	isHost := a.join.HostKey != "" && sameHash(st.HostKeyHash, HashSecret(a.join.HostKey))
+	if a.join.HostKey != "" && !isHost {
+		return fault.New(fault.Forbidden).WithMessage("This host key does not belong to the meeting.")
+	}
+	if !isHost {
+		if st.Policy.Locked {
+			return fault.New(fault.MeetingLocked)
+		}
+		if err := a.password(st); err != nil {
+			return err
+		}
+	}
+	if err := a.secondLogin(ctx, tx, isHost); err != nil {
+		return err
+	}
+	if tx.Count() >= st.Policy.MaxPeers {
+		return fault.New(fault.MeetingFull)
+	}
+
+	a.who = store.Participant{
+		PeerID: a.peerID, MeetingID: a.join.MeetingID, UserID: a.join.UserID, Name: a.join.Name,
+		Role: Guest, Fingerprint: a.join.Fingerprint, JoinedAt: time.Now(),
+	}
+	if isHost {
+		a.who.Role = Host
+	}
+	a.take(st)
+	a.changed(tx, rooms.Joined, a.who, "")
+	return tx.Insert(ctx, a.who)
+}
+
+// take gives the seat to this connection.
+func (a *admission) take(st *store.State) {
+	a.who.State, a.who.AwaySince = store.Online, nil
+	a.who.Protocol = a.join.Version
+	a.who.NodeID, a.who.ConnID = a.service.opts.NodeID, a.conn.ID
+	a.who.ResumeHash = HashSecret(a.token)
+	if len(a.join.SDP) > 0 {
+		a.who.SDP, a.who.SDPJSON = keep(a.join.SDP)
+	}
+	if len(a.join.Candidate) > 0 {
+		a.who.Candidate, a.who.CandidateJSON = keep(a.join.Candidate)
+	}
+	if m := a.join.Media; m != nil {
+		hand := a.who.Media.Hand
+		a.who.Media = store.Media(*m)
+		a.who.Media.Hand = hand
+	}
+	if a.who.Role != Host {
+		a.who.Media.Video = a.who.Media.Video && st.Policy.Camera
+		a.who.Media.Audio = a.who.Media.Audio && st.Policy.Speak
+	}
+}
+
+func (a *admission) changed(tx *store.Tx, kind rooms.Kind, p store.Participant, reason string) {
+	a.changes = append(a.changes, rooms.Change{Rev: tx.NextRev(), Kind: kind, Peer: peerOf(p), Reason: reason})
+	a.state = *tx.State()
+}
+
+// resume gives the seat of a token to this connection; the token is used up.
+func (a *admission) resume(ctx context.Context, tx *store.Tx) error {
+	p, err := tx.ByResume(ctx, HashSecret(a.join.ResumeToken))
+	if errors.Is(err, store.ErrParticipantNotFound) {
+		return fault.New(fault.ResumeExpired)
+	}
+	if err != nil {
+		return err
+	}
+	a.who, a.resumed, a.cameFrom = p, true, p.NodeID
+	a.take(tx.State())
+	a.changed(tx, rooms.Changed, a.who, "")
+	return tx.Update(ctx, a.who)
+}
+
+// secondLogin settles that someone of this user_id is in the meeting already. A
+// user_id claims nothing: replacing needs the old resume token, or the host key.
+func (a *admission) secondLogin(ctx context.Context, tx *store.Tx, isHost bool) error {
+	if a.join.JoinType == 0 {
+		return nil
+	}
+	same, err := tx.ByUser(ctx, a.join.UserID)
+	if err != nil {
+		return err
+	}
+	if len(same) > 0 && a.join.JoinType == 1 {
+		return fault.New(fault.UserInUse)
+	}
+	for _, p := range same {
+		if !isHost && (a.join.ResumeToken == "" || !sameHash(p.ResumeHash, HashSecret(a.join.ResumeToken))) {
+			return fault.New(fault.Forbidden).WithMessage("Replacing someone needs the resume token of that connection, or the host key.")
+		}
+		if err := tx.Delete(ctx, p.PeerID); err != nil {
+			return err
+		}
+		a.changed(tx, rooms.Left, p, ReasonReplaced)
+	}
+	return nil
+}
+
+func (a *admission) password(st *store.State) error {
+	switch {
+	case len(st.PasswordHash) == 0:
+		return nil
+	case a.join.Password == "":
+		return fault.New(fault.BadPassword).WithMessage("This meeting has a password. Ask for it and try again.")
+	case a.passwordOK && bytes.Equal(st.PasswordHash, a.passwordHash):
+		return nil
+	}
+	a.passwordHash = bytes.Clone(st.PasswordHash)
+	return errPasswordUnchecked
+}
+
+func (a *admission) checkPassword() error {
+	if bcrypt.CompareHashAndPassword(a.passwordHash, PasswordBytes(a.join.Password)) != nil {
+		return fault.New(fault.BadPassword)
+	}
+	a.passwordOK = true
+	return nil
+}

@@ -1,0 +1,122 @@
+package participants
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"signald/internal/fault"
+	"signald/internal/rooms"
+	"signald/internal/store"
+)
+
+// departure is the end of a connection's hold on a seat.
+type departure struct {
+	meetingID, peerID, connID string
+
+	reason string
+	away   bool // the seat is kept for the grace time
+	again  bool // it was tried before, and may have been done then
+}
+
+// Leave takes the participant out of the meeting, now. A store that cannot take it
+// is no news to who leaves: it is kept and tried again, and if this node dies
+// meanwhile, another finds the seat abandoned.
+func (s *Service) Leave(ctx context.Context, seat *Seat) error {
+	seat.Detach()
+	err := s.depart(ctx, departure{meetingID: seat.MeetingID, peerID: seat.PeerID, connID: seat.connID, reason: ReasonLeave})
+	if errors.Is(err, fault.New(fault.Unavailable)) {
+		return nil
+	}
+	return err
+}
+
+// Disconnected is told when a seat's connection has ended. Protocol 1 is out, for
+// the reason if there is one; others are away for the grace time.
+func (s *Service) Disconnected(ctx context.Context, seat *Seat, reason string) {
+	seat.Detach()
+	d := departure{meetingID: seat.MeetingID, peerID: seat.PeerID, connID: seat.connID, reason: reason, away: seat.Protocol >= 2}
+	if seat.Protocol < 2 && reason == "" {
+		d.reason = ReasonLeave
+	}
+	_ = s.depart(ctx, d) // kept and tried again
+}
+
+// LeaveByToken is Leave for who has no connection to say it on: a page that is
+// being closed.
+func (s *Service) LeaveByToken(ctx context.Context, peerID, token string) error {
+	p, err := s.store.ParticipantByResume(ctx, HashSecret(token))
+	if errors.Is(err, store.ErrParticipantNotFound) || err == nil && p.PeerID != peerID {
+		return fault.New(fault.NotJoined)
+	}
+	if err != nil {
+		return translate(err)
+	}
+	return s.depart(ctx, departure{meetingID: p.MeetingID, peerID: p.PeerID, connID: p.ConnID, reason: ReasonLeave})
+}
+
+// Authenticate finds whose resume token this is; it stays good.
+func (s *Service) Authenticate(ctx context.Context, token string) (meetingID, peerID string, err error) {
+	p, err := s.store.ParticipantByResume(ctx, HashSecret(token))
+	if errors.Is(err, store.ErrParticipantNotFound) {
+		return "", "", fault.New(fault.Unauthorized)
+	}
+	return p.MeetingID, p.PeerID, translate(err)
+}
+
+// depart writes a departure down and tells the room. It concerns one connection's
+// hold: a seat that another connection has by now is not touched. What the store
+// cannot take is kept and tried again, so nobody stays for ever.
+func (s *Service) depart(ctx context.Context, d departure) error {
+	var change rooms.Change
+	err := s.store.InMeeting(ctx, d.meetingID, func(ctx context.Context, tx *store.Tx) error {
+		p, err := tx.ByPeer(ctx, d.peerID)
+		if err != nil {
+			return err
+		}
+		if p.ConnID != d.connID || d.away && p.State == store.Away {
+			return store.ErrParticipantNotFound
+		}
+		if d.away {
+			now := time.Now()
+			p.State, p.AwaySince = store.Away, &now
+			p.NodeID = s.opts.NodeID // which keeps messages for it: its own may be dead
+			change = rooms.Change{Rev: tx.NextRev(), Kind: rooms.Changed, Peer: peerOf(p)}
+			return tx.Update(ctx, p)
+		}
+		change = rooms.Change{Rev: tx.NextRev(), Kind: rooms.Left, Peer: peerOf(p), Reason: d.reason}
+		return tx.Delete(ctx, p.PeerID)
+	})
+	switch {
+	case err == nil:
+		s.announce(d.meetingID, change)
+	case errors.Is(err, store.ErrMeetingNotFound), errors.Is(err, store.ErrParticipantNotFound) && !d.again:
+		return nil // somebody else was faster
+	case errors.Is(err, store.ErrParticipantNotFound): // or we were, and the room was not told
+		if err = s.rooms.Refresh(ctx, d.meetingID); err != nil {
+			s.postpone(d)
+		}
+	default:
+		s.postpone(d)
+	}
+	return translate(err)
+}
+
+// postpone keeps a departure for the next sweep; the same one only once, however
+// often it fails.
+func (s *Service) postpone(d departure) {
+	d.again = true
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.Contains(s.late, d) {
+		s.late = append(s.late, d)
+	}
+}
+
+// Late is how many departures wait for the store.
+func (s *Service) Late() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.late)
+}

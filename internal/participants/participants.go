@@ -1,0 +1,304 @@
+// Package participants is who someone is in a meeting: joining, coming back,
+// changing, leaving, being reaped.
+//
+// Whether someone may join, and as whom, is decided in the store's transaction
+// that holds the meeting's lock, so that two joins never take the last seat, on
+// any nodes. What was decided becomes changes with revisions, which go to the
+// room in that order.
+package participants
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"signald/internal/cluster"
+	"signald/internal/fault"
+	"signald/internal/protocol"
+	"signald/internal/rooms"
+	"signald/internal/store"
+)
+
+// Store is what we ask of the database. Calls are bounded in time, and what a
+// nil error says was done survives a restart.
+type Store interface {
+	InMeeting(ctx context.Context, meetingID string, fn func(context.Context, *store.Tx) error) error
+	ParticipantByResume(ctx context.Context, hash []byte) (store.Participant, error)
+	AwayBefore(ctx context.Context, t time.Time, limit int) ([]store.Presence, error)
+	Abandoned(ctx context.Context, live []string, limit int) ([]store.Presence, error)
+	RegisterNode(ctx context.Context, nodeID string) error
+	ForgetNode(ctx context.Context, nodeID string) error
+	Revs(ctx context.Context, meetingIDs []string) (map[string]int64, error)
+	Nodes(ctx context.Context) (map[string]time.Time, error)
+}
+
+// Cluster is the other nodes.
+type Cluster interface {
+	// Announce tells them of changes. What is lost on the way they find in the store.
+	Announce(meetingID string, changes []rooms.Change)
+	// Handover fetches what a node holds for a participant that has come back here. An
+	// error means that it was not reached and may be asked again.
+	Handover(ctx context.Context, node, meetingID, peerID string) (rooms.Held, error)
+}
+
+// Roles of a participant.
+const (
+	Host  = "host"
+	Guest = "guest"
+)
+
+// Reasons for a participant's end that are ours to give.
+const (
+	ReasonLeave    = "leave"
+	ReasonTimeout  = "timeout"
+	ReasonReplaced = "replaced"
+)
+
+// Options of a Service.
+type Options struct {
+	NodeID  string
+	Alone   bool          // no other node uses the database
+	Cluster Cluster       // nil: there are no other nodes
+	Grace   time.Duration // how long someone away keeps the seat
+	Log     zerolog.Logger
+}
+
+// Service seats participants.
+type Service struct {
+	store Store
+	rooms *rooms.Rooms
+	opts  Options
+
+	missed   atomic.Bool      // messages of other nodes may be lost
+	compared time.Time        // Run's own
+	healthy  time.Time        // Run's own: since when the store has answered every sweep
+	behind   map[string]int64 // Run's own: rosters that were behind, and what they were behind of
+	leases   map[string]sign  // Run's own: of all nodes
+
+	mu   sync.Mutex
+	late []departure // those that the store could not take yet
+	owed []debt      // what other nodes still hold for participants of this one
+}
+
+// New makes a Service. Run does its clean-ups.
+func New(s Store, r *rooms.Rooms, opts Options) *Service {
+	if opts.Cluster == nil {
+		opts.Cluster = cluster.Alone{}
+	}
+	return &Service{store: s, rooms: r, opts: opts, leases: map[string]sign{}}
+}
+
+// Connection is what joins: one connection of one client.
+type Connection struct {
+	ID  string // unique among all connections there have been
+	Out rooms.Outbox
+}
+
+// Seat is a connection's place in a meeting. Its fields are read-only.
+type Seat struct {
+	*rooms.Member
+	MeetingID, PeerID, UserID, Role string
+	Protocol                        int
+	connID                          string
+}
+
+// Joined is what a join came to.
+type Joined struct {
+	Seat        *Seat
+	Roster      rooms.Roster // as of the join or later
+	State       store.State  // of the meeting
+	ResumeToken string
+	Resumed     bool
+}
+
+// Join seats a connection in a meeting, as someone new or, by its resume token,
+// as who it was before. What happens in the room is held back until
+// Seat.Start has sent the answer.
+//
+// Errors: those of docs/PROTOCOL.md, "Join".
+func (s *Service) Join(ctx context.Context, j *protocol.Join, c Connection) (*Joined, error) {
+	a := &admission{service: s, join: j, conn: c, peerID: newPeerID(), token: newResumeToken()}
+	err := s.store.InMeeting(ctx, j.MeetingID, a.decide)
+	for errors.Is(err, errPasswordUnchecked) { // too slow a thing to do under the meeting's lock
+		if err = a.checkPassword(); err == nil {
+			err = s.store.InMeeting(ctx, j.MeetingID, a.decide)
+		}
+	}
+	if err != nil {
+		if a.who.PeerID != "" && errors.Is(err, store.ErrUnavailable) { // it may have been done all the same
+			s.postpone(departure{meetingID: j.MeetingID, peerID: a.who.PeerID, connID: c.ID, reason: ReasonLeave})
+		}
+		return nil, translate(err)
+	}
+	joined, err := s.seat(ctx, a)
+	if err != nil {
+		_ = s.depart(context.WithoutCancel(ctx), departure{ // kept and tried again
+			meetingID: j.MeetingID, peerID: a.who.PeerID, connID: c.ID, reason: ReasonLeave,
+		})
+		return nil, translate(err)
+	}
+	return joined, nil
+}
+
+// seat brings what was decided into the room, and the connection to its seat.
+func (s *Service) seat(ctx context.Context, a *admission) (*Joined, error) {
+	s.announce(a.join.MeetingID, a.changes...) // others hear of it though the room may not load for us
+	room, err := s.rooms.Acquire(ctx, a.join.MeetingID)
+	if err != nil {
+		return nil, err
+	}
+	defer s.rooms.Release(room)
+	if err := room.Await(ctx, a.changes[len(a.changes)-1].Rev); err != nil {
+		return nil, fault.New(fault.Unavailable).Because(err)
+	}
+	member, roster, err := room.Attach(a.who.PeerID, a.conn.ID, a.conn.Out)
+	if err != nil {
+		return nil, err
+	}
+	if a.cameFrom != "" && a.cameFrom != s.opts.NodeID {
+		s.fetch(ctx, debt{a.cameFrom, a.join.MeetingID, a.who.PeerID, member, debtTries})
+	}
+	return &Joined{
+		Seat: &Seat{
+			Member: member, MeetingID: a.join.MeetingID, PeerID: a.who.PeerID, UserID: a.who.UserID,
+			Role: a.who.Role, Protocol: a.who.Protocol, connID: a.conn.ID,
+		},
+		Roster: roster, State: a.state, ResumeToken: a.token, Resumed: a.resumed,
+	}, nil
+}
+
+// change changes the participant of a seat, unless another connection has it by
+// now, and tells the room.
+func (s *Service) change(ctx context.Context, seat *Seat, f func(store.State, *store.Participant) error) error {
+	var changes []rooms.Change
+	err := s.store.InMeeting(ctx, seat.MeetingID, func(ctx context.Context, tx *store.Tx) error {
+		p, err := tx.ByPeer(ctx, seat.PeerID)
+		if err != nil {
+			return err
+		}
+		if p.ConnID != seat.connID {
+			return rooms.ErrSeatTaken
+		}
+		if err := f(*tx.State(), &p); err != nil {
+			return err
+		}
+		changes = append(changes, rooms.Change{Rev: tx.NextRev(), Kind: rooms.Changed, Peer: peerOf(p)})
+		return tx.Update(ctx, p)
+	})
+	if err != nil {
+		return translate(err)
+	}
+	s.announce(seat.MeetingID, changes...)
+	return nil
+}
+
+// announce tells the room here, and the rooms of other nodes.
+func (s *Service) announce(meetingID string, changes ...rooms.Change) {
+	s.rooms.Apply(meetingID, changes...)
+	s.opts.Cluster.Announce(meetingID, changes)
+}
+
+// SetMedia changes what the participant says of its media.
+func (s *Service) SetMedia(ctx context.Context, seat *Seat, m *protocol.MediaState) error {
+	return s.change(ctx, seat, func(st store.State, p *store.Participant) error {
+		if p.Role != Host && (on(m.Video) && !st.Policy.Camera || on(m.Audio) && !st.Policy.Speak) {
+			return fault.New(fault.Forbidden).WithMessage("The host has switched this off for everyone.")
+		}
+		set(&p.Media.Audio, m.Audio)
+		set(&p.Media.Video, m.Video)
+		set(&p.Media.Screen, m.Screen)
+		if up, said := m.HandUp(); said && !up {
+			p.Media.Hand = nil
+		} else if said && p.Media.Hand == nil {
+			now := time.Now().UnixMilli()
+			p.Media.Hand = &now
+		}
+		return nil
+	})
+}
+
+func on(b *bool) bool { return b != nil && *b }
+
+func set(field, value *bool) {
+	if value != nil {
+		*field = *value
+	}
+}
+
+// Rename changes the participant's name.
+func (s *Service) Rename(ctx context.Context, seat *Seat, name string) error {
+	return s.change(ctx, seat, func(st store.State, p *store.Participant) error {
+		if p.Role != Host && !st.Policy.Rename {
+			return fault.New(fault.Forbidden).WithMessage("The host does not allow renaming.")
+		}
+		p.Name = name
+		return nil
+	})
+}
+
+// SetBlobs replaces the blobs of protocol 1 that are not nil.
+func (s *Service) SetBlobs(ctx context.Context, seat *Seat, sdp, candidate []byte) error {
+	return s.change(ctx, seat, func(_ store.State, p *store.Participant) error {
+		if sdp != nil {
+			p.SDP, p.SDPJSON = keep(sdp)
+		}
+		if candidate != nil {
+			p.Candidate, p.CandidateJSON = keep(candidate)
+		}
+		return nil
+	})
+}
+
+// peerOf is the participant as the room knows it.
+func peerOf(p store.Participant) rooms.Peer {
+	return rooms.Peer{
+		PeerID: p.PeerID, UserID: p.UserID, Name: p.Name, Role: p.Role,
+		Online:      p.State == store.Online,
+		Media:       rooms.Media(p.Media),
+		Fingerprint: p.Fingerprint,
+		Protocol:    p.Protocol,
+		SDP:         asJSON(p.SDP, p.SDPJSON),
+		Candidate:   asJSON(p.Candidate, p.CandidateJSON),
+		ConnID:      p.ConnID, NodeID: p.NodeID,
+	}
+}
+
+// Loader reads a roster from a store, for rooms.New.
+func Loader(db interface {
+	Snapshot(ctx context.Context, meetingID string) (store.State, []store.Participant, error)
+}) rooms.Loader {
+	return func(ctx context.Context, meetingID string) (rooms.Roster, error) {
+		st, list, err := db.Snapshot(ctx, meetingID)
+		if err != nil {
+			return rooms.Roster{}, err
+		}
+		roster := rooms.Roster{Rev: st.Rev, Peers: make([]rooms.Peer, len(list))}
+		for i, p := range list {
+			roster.Peers[i] = peerOf(p)
+		}
+		return roster, nil
+	}
+}
+
+// translate puts the store's and the room's errors into words for the client.
+func translate(err error) error {
+	var known *fault.Error
+	switch {
+	case err == nil, errors.As(err, &known):
+		return err
+	case errors.Is(err, store.ErrMeetingNotFound):
+		return fault.New(fault.MeetingNotFound)
+	case errors.Is(err, store.ErrParticipantNotFound), errors.Is(err, rooms.ErrSeatTaken):
+		return fault.New(fault.NotJoined)
+	case errors.Is(err, store.ErrBadText):
+		return fault.Invalid("", "A text contains characters that cannot be stored.")
+	case errors.Is(err, store.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return fault.New(fault.Unavailable).Because(err)
+	default:
+		return err
+	}
+}

@@ -1,0 +1,42 @@
+package participants
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base32"
+	"encoding/base64"
+	"encoding/hex"
+	"strings"
+)
+
+// newPeerID names a participation: 80 random bits.
+func newPeerID() string {
+	return "p_" + strings.ToLower(base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString(random(10)))
+}
+
+// newResumeToken is the right to come back as who one was: 128 random bits.
+func newResumeToken() string { return "rt_" + base64.RawURLEncoding.EncodeToString(random(16)) }
+
+// NewHostKey is the right to be a meeting's host: 128 random bits.
+func NewHostKey() string { return "hk_" + base64.RawURLEncoding.EncodeToString(random(16)) }
+
+// HashSecret is how secrets of full entropy are stored.
+func HashSecret(secret string) []byte {
+	sum := sha256.Sum256([]byte(secret))
+	return sum[:]
+}
+
+// PasswordBytes is what bcrypt gets of a password of any length: it reads no more
+// than 72 bytes, so longer ones would end there.
+func PasswordBytes(password string) []byte {
+	return []byte(hex.EncodeToString(HashSecret(password)))
+}
+
+func sameHash(a, b []byte) bool { return len(a) > 0 && subtle.ConstantTimeCompare(a, b) == 1 }
+
+func random(n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // never fails, says its documentation
+	return b
+}

@@ -1,0 +1,146 @@
+package signaling
+
+import (
+	"bytes"
+	"encoding/json"
+	"strconv"
+
+	"signald/internal/participants"
+	"signald/internal/protocol"
+	"signald/internal/rooms"
+	"signald/internal/socketio"
+)
+
+// Encoder puts a room's news on the wire: a rooms.Encoder.
+type Encoder struct{}
+
+// Delta is update_participants of protocol 2.
+func (Encoder) Delta(d rooms.Delta) rooms.Frame {
+	u := protocol.Update{MeetingID: d.MeetingID, Since: d.Since, Rev: d.Rev}
+	for _, p := range d.Joined {
+		u.Joined = append(u.Joined, peerOf(p))
+	}
+	for _, p := range d.Changed {
+		peer := peerOf(p)
+		u.Changed = append(u.Changed, protocol.Change{PeerID: p.PeerID, Name: peer.Name, Role: peer.Role, State: peer.State, Media: &peer.Media})
+	}
+	for _, l := range d.Left {
+		u.Left = append(u.Left, protocol.Left(l))
+	}
+	return mustEncode(protocol.EventUpdateParticipants, u)
+}
+
+// Map is update_participants of protocol 1.
+func (Encoder) Map(_ string, r rooms.Roster) rooms.Frame {
+	return mustEncode(protocol.EventUpdateParticipants, participantsMap(r), protocol.MapRev{Rev: r.Rev})
+}
+
+// Size is the frame's size on the wire, in bytes.
+func (Encoder) Size(f rooms.Frame) int { return f.(socketio.Frame).Len() }
+
+// Marshal makes the frame ready for the way to another node.
+func (Encoder) Marshal(f rooms.Frame) []byte { return f.(socketio.Frame).Bytes() }
+
+// Unmarshal takes back what Marshal gave, at another node.
+func (Encoder) Unmarshal(b []byte) (rooms.Frame, error) { return socketio.ParseFrame(b) }
+
+// mustEncode is for payloads of our own making, which always encode.
+func mustEncode(event string, args ...any) socketio.Frame {
+	f, err := socketio.Encode(event, args...)
+	if err != nil {
+		panic(err)
+	}
+	return f
+}
+
+func peerOf(p rooms.Peer) protocol.Peer {
+	state := "away"
+	if p.Online {
+		state = "online"
+	}
+	return protocol.Peer{
+		PeerID: p.PeerID, UserID: p.UserID, Name: p.Name, Role: p.Role, State: state,
+		Media: protocol.Media(p.Media), Fingerprint: p.Fingerprint,
+	}
+}
+
+// participantsMap is protocol 1's map of user_id to blobs, in the order of
+// joining. Who shares a user_id with someone before gets "name (2)".
+func participantsMap(r rooms.Roster) json.RawMessage {
+	var b bytes.Buffer
+	used := make(map[string]bool, len(r.Peers))
+	b.WriteByte('{')
+	for i, p := range r.Peers {
+		name := p.UserID
+		for n := 2; used[name]; n++ {
+			name = p.UserID + " (" + strconv.Itoa(n) + ")"
+		}
+		used[name] = true
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		writeJSONString(&b, name)
+		b.WriteString(`:{"SDP":`)
+		b.Write(orEmpty(p.SDP))
+		b.WriteString(`,"CANDIDATE":`)
+		b.Write(orEmpty(p.Candidate))
+		b.WriteByte('}')
+	}
+	b.WriteByte('}')
+	return b.Bytes()
+}
+
+func orEmpty(blob []byte) []byte {
+	if len(blob) == 0 {
+		return []byte(`""`)
+	}
+	return blob
+}
+
+func writeJSONString(b *bytes.Buffer, s string) {
+	enc := json.NewEncoder(b)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(s) // a string always encodes
+	b.Truncate(b.Len() - 1)
+}
+
+func signalFrame(seat *participants.Seat, s *protocol.Signal) (socketio.Frame, error) {
+	return socketio.Encode(protocol.EventSignal, &protocol.SignalOut{
+		MeetingID: seat.MeetingID, From: seat.PeerID, Seq: seat.NextSeq(s.To),
+		Neg: s.Neg, Kind: s.Kind, SDP: s.SDP, Restart: s.Restart, List: s.List, End: s.End,
+	})
+}
+
+// outbox leads a seat's messages to its socket: a rooms.Outbox.
+type outbox struct {
+	socket    *socketio.Socket
+	meetingID string
+}
+
+func (o outbox) Send(f rooms.Frame) bool { return o.socket.Send(f.(socketio.Frame)) }
+
+// Cut says why the seat is gone and ends the connection. Who left by request of
+// its own, over HTTP, keeps the connection.
+func (o outbox) Cut(reason string) {
+	if reason == participants.ReasonLeave {
+		return
+	}
+	rejoin := reason == participants.ReasonTimeout || reason == "server"
+	o.socket.Send(mustEncode(protocol.EventClosed, protocol.Closed{
+		MeetingID: o.meetingID, Code: reason, Reason: closedBecause[reason], Rejoin: rejoin,
+	}))
+	if rejoin {
+		o.socket.Close(socketio.ReasonServerDisconnect)
+	} else {
+		o.socket.Disconnect()
+	}
+}
+
+var closedBecause = map[string]string{
+	participants.ReasonReplaced: "You have joined from another place.",
+	participants.ReasonTimeout:  "You were away for too long.",
+	"server":                    "The server has lost your place. Join again.",
+	"kicked":                    "The host has removed you.",
+	"banned":                    "The host has removed you, for good.",
+	"ended":                     "The host has ended the meeting.",
+}

@@ -1,0 +1,297 @@
+// Package signaling is what a client may say, and what happens then: one row of a
+// table, one payload type and one function for each event.
+package signaling
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"signald/internal/cluster"
+	"signald/internal/fault"
+	"signald/internal/ice"
+	"signald/internal/limits"
+	"signald/internal/participants"
+	"signald/internal/protocol"
+	"signald/internal/rooms"
+	"signald/internal/socketio"
+	"signald/internal/store"
+)
+
+// Participants seats clients. Its calls are bounded in time.
+type Participants interface {
+	Join(context.Context, *protocol.Join, participants.Connection) (*participants.Joined, error)
+	Leave(context.Context, *participants.Seat) error
+	Disconnected(ctx context.Context, seat *participants.Seat, reason string)
+	SetMedia(context.Context, *participants.Seat, *protocol.MediaState) error
+	SetBlobs(ctx context.Context, seat *participants.Seat, sdp, candidate []byte) error
+	Rename(ctx context.Context, seat *participants.Seat, name string) error
+}
+
+// Meetings tells what joining clients see of a meeting.
+type Meetings interface {
+	Meeting(ctx context.Context, id string) (store.Meeting, store.State, int, error)
+}
+
+// Relayer takes signals to other nodes. done is called once, later or at once, with
+// what became of it there.
+type Relayer interface {
+	Relay(node string, s cluster.Signal, done func(rooms.Outcome, error))
+}
+
+// Observer counts what clients do. Its methods must not block.
+type Observer interface {
+	// Event: an event of the table, or "unknown", was handled; an empty code is success.
+	Event(name string, code fault.Code, took time.Duration)
+	Joined(resumed bool)
+	// Relayed: what became of a signal; the error is that another node could not be asked.
+	Relayed(rooms.Outcome, error)
+}
+
+type nobody struct{}
+
+func (nobody) Event(string, fault.Code, time.Duration) {}
+func (nobody) Joined(bool)                             {}
+func (nobody) Relayed(rooms.Outcome, error)            {}
+
+// Options of a Hub.
+type Options struct {
+	Server, Node, Epoch       string // for welcome
+	PingInterval, PingTimeout time.Duration
+	MaxMessage, MaxPeers      int
+	Grace                     time.Duration
+	ICE                       ice.Config
+	RateLimits                bool
+	Guesses                   *limits.PerIP // failed joins
+	Relayer                   Relayer
+	Observer                  Observer // nil: nobody counts
+	Log                       zerolog.Logger
+}
+
+// Hub answers the events of all clients.
+type Hub struct {
+	participants Participants
+	meetings     Meetings
+	opts         Options
+	welcome      protocol.Welcome
+}
+
+// What one socket may say.
+const (
+	eventsPerSecond = 50
+	eventsBurst     = 200
+	handlerTimeout  = 5 * time.Second
+)
+
+// New makes a Hub. Its Connect, Event, Disconnect and Panic are the handlers of a
+// socketio.Server.
+func New(p Participants, m Meetings, opts Options) *Hub {
+	if opts.Observer == nil {
+		opts.Observer = nobody{}
+	}
+	return &Hub{
+		participants: p, meetings: m, opts: opts,
+		welcome: protocol.Welcome{
+			Protocol: protocol.Version, Server: opts.Server, Node: opts.Node, Epoch: opts.Epoch,
+			Features: []string{"protocol1", "resume", "sync", "media_state", "rename"},
+			Limits: protocol.Limits{
+				Message: opts.MaxMessage, SDP: protocol.MaxBlob, Candidate: protocol.MaxCandidate,
+				Batch: protocol.MaxBatch, Peers: opts.MaxPeers,
+			},
+			Ping: protocol.Ping{Interval: opts.PingInterval.Milliseconds(), Timeout: opts.PingTimeout.Milliseconds()},
+		},
+	}
+}
+
+// client is one connection. Its fields belong to the handlers of its socket, of
+// which one runs at a time.
+type client struct {
+	hub    *Hub
+	socket *socketio.Socket
+	bucket *limits.Bucket
+	event  *socketio.Event // being handled
+	seats  []*participants.Seat
+	resume string // a resume token from the handshake, for the next join
+}
+
+// Connect greets a new connection.
+func (h *Hub) Connect(s *socketio.Socket) {
+	c := &client{hub: h, socket: s}
+	if h.opts.RateLimits {
+		c.bucket = limits.NewBucket(eventsPerSecond, eventsBurst)
+	}
+	var auth struct {
+		ResumeToken string `json:"resume_token"`
+	}
+	if json.Unmarshal(s.Auth(), &auth) == nil { // what does not fit is not for us
+		c.resume = auth.ResumeToken
+	}
+	s.Value = c
+	h.opts.Log.Info().Str("sid", s.ID()).Stringer("ip", s.IP()).Str("transport", s.Transport()).Msg("connected")
+	w := h.welcome
+	w.Time = time.Now().UnixMilli()
+	c.emit(protocol.EventWelcome, w)
+}
+
+// Disconnect gives up the seats of a connection that has ended.
+func (h *Hub) Disconnect(s *socketio.Socket, reason socketio.Reason) {
+	c, ok := s.Value.(*client)
+	if !ok {
+		return
+	}
+	h.opts.Log.Info().Str("sid", s.ID()).Str("reason", string(reason)).Msg("disconnected")
+	ctx, cancel := context.WithTimeout(context.Background(), handlerTimeout)
+	defer cancel()
+	for _, seat := range c.seats {
+		switch reason {
+		case socketio.ReasonClientDisconnect: // the client said so, it was not cut off
+			_ = h.participants.Leave(ctx, seat) // kept and tried again
+		case socketio.ReasonSlowConsumer:
+			h.participants.Disconnected(ctx, seat, string(reason))
+		default:
+			h.participants.Disconnected(ctx, seat, "")
+		}
+	}
+}
+
+// Event handles one event: its row decodes, checks and does it; here it is
+// limited and answered.
+func (h *Hub) Event(s *socketio.Socket, e *socketio.Event) {
+	c := s.Value.(*client)
+	c.event = e
+	began := time.Now()
+	answer, err := h.handle(c, e)
+	took := time.Since(began)
+	name := e.Name
+	if _, ok := events[name]; !ok {
+		name = "unknown" // a client may make up as many as it likes
+	}
+	if err != nil {
+		f := h.explain(err, e.Name)
+		h.opts.Observer.Event(name, f.Code, took)
+		c.fail(e, f)
+		return
+	}
+	h.opts.Observer.Event(name, "", took)
+	if answer != nil {
+		e.Ack(answer)
+	}
+}
+
+func (h *Hub) handle(c *client, e *socketio.Event) (any, error) {
+	if wait, ok := c.bucket.Take(); !ok {
+		return nil, fault.New(fault.RateLimited).RetryAfter(wait)
+	}
+	row, ok := events[e.Name]
+	if !ok {
+		return nil, fault.New(fault.UnknownEvent)
+	}
+	var payload json.RawMessage
+	if len(e.Args) > 0 {
+		payload = e.Args[0]
+	}
+	if row.optional && (len(payload) == 0 || payload[0] != '{') {
+		payload = json.RawMessage("{}")
+	}
+	if row.quick {
+		return row.run(context.Background(), c, payload)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), handlerTimeout)
+	defer cancel()
+	return row.run(ctx, c, payload)
+}
+
+// explain makes any error the client's: those that are ours to mend get a
+// reference, under which the log has them.
+func (h *Hub) explain(err error, event string) *fault.Error {
+	if code := fault.CodeOf(err); code != fault.Internal {
+		return asFault(err)
+	}
+	f := fault.New(fault.Internal)
+	f.Ref = newRef()
+	h.opts.Log.Error().Err(err).Str("event", event).Str("ref", f.Ref).Msg("event failed")
+	return f
+}
+
+// Panic answers an event whose handler panicked.
+func (h *Hub) Panic(s *socketio.Socket, event string, v any, stack []byte) any {
+	f := fault.New(fault.Internal)
+	f.Ref = newRef()
+	h.opts.Log.Error().Interface("panic", v).Str("event", event).Str("sid", s.ID()).Str("ref", f.Ref).Bytes("stack", stack).Msg("handler panicked")
+	return f
+}
+
+// fail tells the client of an error: in the ack, or as an event if it wants none.
+// Protocol 1 hears of a failed join in join_response, too.
+func (c *client) fail(e *socketio.Event, f *fault.Error) {
+	e.Ack(f)
+	if e.Name == protocol.EventJoin && (!e.WantsAck() || isProtocol1(e)) {
+		message := f.Localized
+		if message == "" {
+			message = f.Message
+		}
+		c.emit(protocol.EventJoinResponse, protocol.JoinFailed{Error: message, Code: f.Code})
+		return
+	}
+	if !e.WantsAck() {
+		c.emit(protocol.EventError, protocol.Failed{Event: e.Name, Code: f.Code, Message: f.Message, Field: f.Field})
+	}
+}
+
+func isProtocol1(e *socketio.Event) bool {
+	var j struct {
+		Version int `json:"v"`
+	}
+	return len(e.Args) == 0 || json.Unmarshal(e.Args[0], &j) != nil || j.Version < 2
+}
+
+func (c *client) emit(event string, payload any) {
+	if err := c.socket.Emit(event, payload); err != nil {
+		c.hub.opts.Log.Error().Err(err).Str("event", event).Msg("event not encoded")
+	}
+}
+
+// guessed counts a failed guess at a meeting's secrets against the address.
+func (c *client) guessed(err error) {
+	switch fault.CodeOf(err) {
+	case fault.MeetingNotFound, fault.BadPassword, fault.Forbidden, fault.ResumeExpired:
+		c.hub.opts.Guesses.Take(c.socket.IP())
+	}
+}
+
+// mayGuess refuses an address that has failed too often.
+func (h *Hub) mayGuess(ip netip.Addr) error {
+	if wait, spent := h.opts.Guesses.Spent(ip); spent {
+		return fault.New(fault.RateLimited).
+			WithMessage("Too many failed attempts from your address. Wait a little and try again.").
+			RetryAfter(wait)
+	}
+	return nil
+}
+
+func asFault(err error) *fault.Error {
+	var f *fault.Error
+	if !errors.As(err, &f) {
+		return fault.New(fault.Internal).Because(err)
+	}
+	return f
+}
+
+func newRef() string {
+	var b [6]byte
+	_, _ = rand.Read(b[:]) // never fails, says its documentation
+	return hex.EncodeToString(b[:])
+}
+
+// logName names a meeting in the log without its key.
+func logName(meetingID string) string {
+	sum := sha256.Sum256([]byte(meetingID))
+	return hex.EncodeToString(sum[:4])
+}
