@@ -1,0 +1,156 @@
+package httpapi
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"signald/internal/audit"
+	"signald/internal/fault"
+	"signald/internal/store"
+)
+
+type auditPage struct {
+	Items       []audit.Item `json:"items"`
+	NextCursor  string       `json:"next_cursor"`
+	Attribution string       `json:"attribution,omitempty"` // of the places, as their licence asks
+}
+
+const (
+	auditPageRows     = 500 // of JSON, at most
+	auditWriteTimeout = 30 * time.Second
+)
+
+// audit answers with creations, newest first: a page of JSON, or all rows as NDJSON or CSV.
+func (a *API) audit(w http.ResponseWriter, r *http.Request) {
+	switch format := r.URL.Query().Get("format"); format {
+	case "", "json":
+		a.json(a.auditPage).ServeHTTP(w, r)
+	case "ndjson", "csv":
+		w.Header().Set("Cache-Control", "no-store")
+		if err := a.auditStream(w, r, format); err != nil {
+			a.fail(w, r, err)
+		}
+	default:
+		a.json(func(r *http.Request) (int, any, error) {
+			if err := a.admin(r); err != nil {
+				return 0, nil, err
+			}
+			return 0, nil, fault.Invalid("format", "format is json, ndjson or csv.")
+		}).ServeHTTP(w, r)
+	}
+}
+
+func (a *API) auditPage(r *http.Request) (int, any, error) {
+	if err := a.admin(r); err != nil {
+		return 0, nil, err
+	}
+	q, err := audit.Filter(r.URL.Query())
+	if err != nil {
+		return 0, nil, err
+	}
+	if q.Limit, err = audit.Limit(r.URL.Query(), auditPageRows); err != nil {
+		return 0, nil, err
+	}
+	page, err := a.store.Audit(r.Context(), q)
+	if err != nil {
+		return 0, nil, auditFault(err)
+	}
+	out := auditPage{Items: make([]audit.Item, len(page.Items)), NextCursor: page.NextCursor, Attribution: a.places.Attribution()}
+	for i, m := range page.Items {
+		out.Items[i] = audit.ItemOf(m)
+	}
+	return http.StatusOK, out, nil
+}
+
+func auditFault(err error) error {
+	if errors.Is(err, store.ErrBadCursor) {
+		return fault.Invalid("cursor", "cursor is not one that this server gave.")
+	}
+	return translate(err)
+}
+
+// auditStream writes rows a page at a time, so that memory holds one page however many there are. After
+// the first page an error can only be told by breaking the answer off.
+func (a *API) auditStream(w http.ResponseWriter, r *http.Request, format string) error {
+	if err := a.admin(r); err != nil {
+		return err
+	}
+	q, err := audit.Filter(r.URL.Query())
+	if err != nil {
+		return err
+	}
+	limit, err := audit.Limit(r.URL.Query(), audit.MaxRows)
+	if err != nil {
+		return err
+	}
+	control := http.NewResponseController(w)
+	defer func() { _ = control.SetWriteDeadline(time.Time{}) }() // of the connection, which may be used again
+	out, begun := audit.NewWriter(format, w), false
+	err = audit.Walk(r.Context(), a.store, q, limit, func(items []audit.Item) error {
+		if a.opts.Draining() && begun {
+			return errDraining
+		}
+		if !begun {
+			begun = true
+			auditHeader(w.Header(), format)
+		}
+		_ = control.SetWriteDeadline(time.Now().Add(auditWriteTimeout)) // a recorder has none
+		if err := out.Write(items); err != nil {
+			return err
+		}
+		_ = control.Flush()
+		if r.Method == http.MethodHead {
+			return errHeadOnly
+		}
+		return nil
+	})
+	switch {
+	case errors.Is(err, errHeadOnly):
+		return nil
+	case err != nil && !begun:
+		return auditFault(err)
+	case err == nil:
+		err = out.Close()
+	}
+	if err != nil {
+		a.opts.Log.Debug().Err(err).Msg("audit broken off")
+		panic(http.ErrAbortHandler) // else the client would take what it has for everything
+	}
+	return nil
+}
+
+var (
+	errDraining = errors.New("the server is about to stop")
+	errHeadOnly = errors.New("a HEAD request has no body")
+)
+
+func auditHeader(h http.Header, format string) {
+	if format == "ndjson" {
+		h.Set("Content-Type", "application/x-ndjson; charset=utf-8")
+		return
+	}
+	h.Set("Content-Type", "text/csv; charset=utf-8; header=present")
+	h.Set("Content-Disposition", `attachment; filename="audit-`+time.Now().UTC().Format("20060102-150405")+`.csv"`)
+}
+
+// admin lets the admin through. A participant's token is a credential, but not
+// for this.
+func (a *API) admin(r *http.Request) error {
+	ip := a.opts.ClientIP(r)
+	if wait, spent := a.opts.Logins.Spent(ip); spent {
+		return limited(wait, false)
+	}
+	token := bearer(r)
+	switch {
+	case token == "":
+		return fault.New(fault.Unauthorized)
+	case a.opts.AdminToken != "" && sameSecret(token, a.opts.AdminToken):
+		return nil
+	}
+	a.opts.Logins.Take(ip)
+	if _, _, err := a.participants.Authenticate(r.Context(), token); err == nil {
+		return fault.New(fault.Forbidden).WithMessage("This needs the admin's token.")
+	}
+	return fault.New(fault.Unauthorized)
+}

@@ -1,0 +1,218 @@
+// Package httpapi is what signald answers over plain HTTP: creating meetings, the
+// audit for the admin, health, and the page.
+package httpapi
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"signald/internal/fault"
+	"signald/internal/geo"
+	"signald/internal/ice"
+	"signald/internal/limits"
+	"signald/internal/protocol"
+	"signald/internal/store"
+)
+
+// Store is what the API asks of the database. Calls are bounded in time.
+type Store interface {
+	CreateMeeting(context.Context, store.NewMeeting) (store.Meeting, error)
+	Meeting(ctx context.Context, id string) (store.Meeting, store.State, int, error)
+	Audit(context.Context, store.AuditQuery) (store.AuditPage, error)
+	Ping(context.Context) error
+}
+
+// Participants knows participants by their resume tokens.
+type Participants interface {
+	LeaveByToken(ctx context.Context, peerID, token string) error
+	Authenticate(ctx context.Context, token string) (meetingID, peerID string, err error)
+}
+
+// Places knows where addresses are.
+type Places interface {
+	Lookup(netip.Addr) geo.Place
+	Attribution() string
+}
+
+// Options of the API.
+type Options struct {
+	BasePath    string // "" or "/meet": what comes before every path
+	PublicURL   string // scheme and host of links; empty: the request's
+	MaxPeers    int
+	AdminToken  string // empty: nobody is admin
+	ICE         ice.Config
+	AllowOrigin func(r *http.Request, origin string) bool
+	ClientIP    func(*http.Request) netip.Addr
+	Trusted     func(*http.Request) bool // whether X-Forwarded headers of this request are believed
+	Creations   *limits.PerIP
+	Guesses     *limits.PerIP
+	Logins      *limits.PerIP // failed admin tokens
+	Draining    func() bool
+	Refusing    func() bool // connections cannot be accepted; may be nil
+	ClusterUp   func() bool // whether other nodes can be reached; nil: there are none
+	Log         zerolog.Logger
+}
+
+// API answers HTTP requests.
+type API struct {
+	store        Store
+	participants Participants
+	places       Places
+	page         fs.FS
+	socket       http.Handler
+	opts         Options
+	index        []byte
+}
+
+const (
+	maxBody     = 64 << 10
+	bodyTimeout = 10 * time.Second
+)
+
+// New makes the handler of everything: socket is what answers below /socket.io/,
+// page the built page.
+func New(s Store, p Participants, places Places, page fs.FS, socket http.Handler, opts Options) http.Handler {
+	a := &API{store: s, participants: p, places: places, page: page, socket: socket, opts: opts}
+	a.index = a.readIndex()
+	api := http.NewServeMux() // of its own: below a pattern for every path, no method is a wrong one
+	api.Handle("POST /api/v1/meetings", a.json(a.createMeeting))
+	api.Handle("GET /api/v1/meetings/{id}", a.json(a.getMeeting))
+	api.Handle("POST /api/v1/leave", a.json(a.leave))
+	api.Handle("GET /api/v1/ice", a.json(a.iceServers))
+	api.HandleFunc("GET /api/v1/admin/audit", a.audit)
+	mux := http.NewServeMux()
+	mux.Handle("/api/", api)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusOK, map[string]string{"status": "ok"})
+	})
+	mux.HandleFunc("GET /readyz", a.ready)
+	mux.HandleFunc("GET /assets/", a.asset)
+	mux.HandleFunc("GET /m/{key}", a.servePage)
+	mux.HandleFunc("/", a.root)
+	all := http.NewServeMux()
+	all.Handle("/socket.io/", socket) // past the wrapper of errors: an upgrade wants the connection itself
+	all.Handle("/", a.cors(jsonErrors(mux)))
+	return a.secure(a.below(all))
+}
+
+// json wraps an endpoint whose answers are JSON. A nil answer is 204.
+func (a *API) json(f func(*http.Request) (status int, body any, err error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout)) // a recorder has none
+		w.Header().Set("Cache-Control", "no-store")
+		status, body, err := f(r)
+		switch {
+		case err != nil:
+			a.fail(w, r, err)
+		case body == nil:
+			w.WriteHeader(status)
+		default:
+			answer(w, status, body)
+		}
+	})
+}
+
+func answer(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(body) // the client may be gone
+}
+
+// fail answers with an error. One of ours to mend gets a reference, under which
+// the log has it.
+func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
+	var f *fault.Error
+	if !errors.As(err, &f) {
+		var b [6]byte
+		_, _ = rand.Read(b[:]) // never fails, says its documentation
+		f = fault.New(fault.Internal)
+		f.Ref = hex.EncodeToString(b[:])
+		a.opts.Log.Error().Err(err).Str("route", r.Pattern).Str("ref", f.Ref).Msg("request failed")
+	}
+	if f.RetryAfterMS > 0 {
+		w.Header().Set("Retry-After", strconv.FormatInt((f.RetryAfterMS+999)/1000, 10))
+	}
+	if f.Code == fault.Unauthorized {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="signald"`)
+	}
+	answer(w, f.Code.Status(), f)
+}
+
+// decode reads a JSON object; an empty body is an empty object.
+func decode(r *http.Request, into any) error {
+	b, err := io.ReadAll(r.Body)
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return fault.New(fault.PayloadTooLarge)
+	case err != nil:
+		return fault.Invalid("", "The body could not be read.").Because(err)
+	case len(b) == 0:
+		return nil
+	}
+	return protocol.DecodeObject(b, into)
+}
+
+// bearer is the credential of a request, if it has one.
+func bearer(r *http.Request) string {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(token)
+}
+
+func limited(wait time.Duration, ok bool) error {
+	if ok {
+		return nil
+	}
+	return fault.New(fault.RateLimited).RetryAfter(wait)
+}
+
+// ready says whether new clients should be sent here.
+func (a *API) ready(w http.ResponseWriter, r *http.Request) {
+	checks := map[string]string{"store": "ok"}
+	status := http.StatusOK
+	if err := a.store.Ping(r.Context()); err != nil {
+		checks["store"], status = "unavailable", http.StatusServiceUnavailable
+	}
+	if a.opts.Draining() {
+		checks["draining"], status = "yes", http.StatusServiceUnavailable
+	}
+	word := "ready"
+	if a.opts.Refusing != nil && a.opts.Refusing() {
+		checks["connections"], status = "refused", http.StatusServiceUnavailable
+	}
+	if a.opts.ClusterUp != nil {
+		checks["cluster"] = "ok"
+		if !a.opts.ClusterUp() { // no reason to send clients away: all nodes may see it so
+			checks["cluster"], word = "down", "degraded"
+		}
+	}
+	if status != http.StatusOK {
+		word = "not ready"
+	}
+	answer(w, status, map[string]any{"status": word, "checks": checks})
+}
+
+// sameSecret compares in a time that says nothing about the secret.
+func sameSecret(a, b string) bool {
+	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
+	return subtleEqual(x[:], y[:])
+}

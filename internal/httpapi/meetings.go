@@ -1,0 +1,266 @@
+package httpapi
+
+import (
+	"crypto/rand"
+	"errors"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"signald/internal/fault"
+	"signald/internal/participants"
+	"signald/internal/protocol"
+	"signald/internal/store"
+)
+
+// newMeeting is the body of POST /api/v1/meetings. What is absent takes its
+// default.
+type newMeeting struct {
+	MeetingID string `json:"meeting_id"`
+	Name      string `json:"name"`
+	Password  string `json:"password"`
+	ExpiresIn int64  `json:"expires_in_s"`
+	Policy    struct {
+		Camera   *bool `json:"camera"`
+		Speak    *bool `json:"speak"`
+		Rename   *bool `json:"rename"`
+		Chat     *bool `json:"chat"`
+		Locked   *bool `json:"locked"`
+		Lobby    *bool `json:"lobby"`
+		MaxPeers *int  `json:"max_peers"`
+	} `json:"policy"`
+}
+
+type createdMeeting struct {
+	MeetingID string    `json:"meeting_id"`
+	Name      string    `json:"name"`
+	HostKey   string    `json:"host_key"`
+	JoinURL   string    `json:"join_url"`
+	CreatedAt time.Time `json:"created_at"`
+}
+
+type meetingInfo struct {
+	MeetingID    string `json:"meeting_id"`
+	Name         string `json:"name"`
+	Participants int    `json:"participants"`
+}
+
+// createMeeting creates a meeting and its audit row. It does not join.
+func (a *API) createMeeting(r *http.Request) (int, any, error) {
+	ip := a.opts.ClientIP(r)
+	if origin := r.Header.Get("Origin"); origin != "" && !a.opts.AllowOrigin(r, origin) {
+		// A form or a beacon needs nobody's leave to post; the audit would name its visitor.
+		return 0, nil, fault.New(fault.Forbidden).WithMessage("Pages of this origin may not create meetings here.")
+	}
+	if err := limited(a.opts.Creations.Take(ip)); err != nil {
+		return 0, nil, err
+	}
+	var n newMeeting
+	if err := decode(r, &n); err != nil {
+		return 0, nil, err
+	}
+	row, err := a.newRow(&n)
+	if err != nil {
+		return 0, nil, err
+	}
+	hostKey := participants.NewHostKey()
+	row.HostKeyHash = participants.HashSecret(hostKey)
+	row.CreatorIP, row.UserAgent = ip, cut(strings.ToValidUTF8(r.UserAgent(), "�"), 512)
+	a.locate(&row, ip)
+
+	m, err := a.store.CreateMeeting(r.Context(), row)
+	switch {
+	case errors.Is(err, store.ErrMeetingExists):
+		return 0, nil, fault.New(fault.MeetingExists)
+	case err != nil:
+		return 0, nil, translate(err)
+	}
+	a.opts.Log.Info().Stringer("ip", ip).Str("country", deref(m.Country)).Int64("seq", m.Seq).Msg("meeting created")
+	return http.StatusCreated, createdMeeting{
+		MeetingID: m.ID, Name: n.Name, HostKey: hostKey, JoinURL: a.joinURL(r, m.ID), CreatedAt: m.CreatedAt,
+	}, nil
+}
+
+// newRow checks the request and fills in the defaults.
+func (a *API) newRow(n *newMeeting) (store.NewMeeting, error) {
+	texts := protocol.Meta{MeetingID: n.MeetingID, Name: n.Name, Password: n.Password}
+	if err := texts.Validate(); err != nil {
+		return store.NewMeeting{}, err
+	}
+	n.MeetingID, n.Name = texts.MeetingID, texts.Name
+	switch n.MeetingID {
+	case "":
+		n.MeetingID = newMeetingKey()
+	case ".", "..":
+		return store.NewMeeting{}, fault.Invalid("meeting_id", "meeting_id cannot be a dot or two: no link can hold them.")
+	}
+	row := store.NewMeeting{ID: n.MeetingID, Name: n.Name}
+	row.Policy = store.Policy{Camera: true, Speak: true, Rename: true, Chat: true, MaxPeers: a.opts.MaxPeers}
+	for _, s := range []struct{ field, value *bool }{
+		{&row.Policy.Camera, n.Policy.Camera}, {&row.Policy.Speak, n.Policy.Speak},
+		{&row.Policy.Rename, n.Policy.Rename}, {&row.Policy.Chat, n.Policy.Chat},
+		{&row.Policy.Locked, n.Policy.Locked}, {&row.Policy.Lobby, n.Policy.Lobby},
+	} {
+		if s.value != nil {
+			*s.field = *s.value
+		}
+	}
+	if p := n.Policy.MaxPeers; p != nil {
+		if *p < 1 || *p > a.opts.MaxPeers {
+			return row, fault.Invalid("policy.max_peers", "policy.max_peers is between 1 and the server's limit.")
+		}
+		row.Policy.MaxPeers = *p
+	}
+	if n.ExpiresIn < 0 || n.ExpiresIn > int64((10*365*24*time.Hour).Seconds()) {
+		return row, fault.Invalid("expires_in_s", "expires_in_s is a number of seconds, at most ten years.")
+	}
+	if n.ExpiresIn > 0 {
+		t := time.Now().Add(time.Duration(n.ExpiresIn) * time.Second)
+		row.ExpiresAt = &t
+	}
+	if n.Password != "" {
+		hash, err := bcrypt.GenerateFromPassword(participants.PasswordBytes(texts.Password), bcrypt.DefaultCost)
+		if err != nil {
+			return row, err
+		}
+		row.PasswordHash = hash
+	}
+	return row, nil
+}
+
+// locate notes where the creator is, as far as anybody knows. No name: the
+// address stands for it.
+func (a *API) locate(row *store.NewMeeting, ip netip.Addr) {
+	place := a.places.Lookup(ip)
+	row.Country, row.Region, row.City = known(place.Country), known(place.Region), known(place.City)
+	row.Lat, row.Lon, row.GeoSource = place.Lat, place.Lon, place.Source
+	row.Title = row.Name
+	if row.Name == "" {
+		row.Name = addr(ip)
+	}
+}
+
+// addr is an address as text, empty when it is not known.
+func addr(ip netip.Addr) string {
+	if !ip.IsValid() {
+		return ""
+	}
+	return ip.String()
+}
+
+func known(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// cut shortens s to at most n bytes, between characters.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "")
+}
+
+// newMeetingKey is 100 random bits in Crockford's base 32, which people can read
+// to each other.
+func newMeetingKey() string {
+	const alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
+	b := make([]byte, 20)
+	_, _ = rand.Read(b) // never fails, says its documentation
+	for i := range b {
+		b[i] = alphabet[b[i]&31]
+	}
+	return string(b)
+}
+
+func (a *API) joinURL(r *http.Request, key string) string {
+	base := a.opts.PublicURL
+	if base == "" {
+		scheme := "http"
+		if r.TLS != nil || a.opts.Trusted(r) && r.Header.Get("X-Forwarded-Proto") == "https" {
+			scheme = "https"
+		}
+		base = scheme + "://" + r.Host
+	}
+	return base + a.opts.BasePath + "/m/" + url.PathEscape(key)
+}
+
+// getMeeting tells whether there is such a meeting, and nothing of its audit.
+func (a *API) getMeeting(r *http.Request) (int, any, error) {
+	ip := a.opts.ClientIP(r)
+	if wait, spent := a.opts.Guesses.Spent(ip); spent {
+		return 0, nil, limited(wait, false)
+	}
+	key := protocol.Meta{MeetingID: r.PathValue("id")}
+	if key.Validate() != nil { // no meeting has such a key
+		a.opts.Guesses.Take(ip)
+		return 0, nil, fault.New(fault.MeetingNotFound)
+	}
+	_, st, n, err := a.store.Meeting(r.Context(), key.MeetingID)
+	switch {
+	case errors.Is(err, store.ErrMeetingNotFound):
+		a.opts.Guesses.Take(ip)
+		return 0, nil, fault.New(fault.MeetingNotFound)
+	case err != nil:
+		return 0, nil, translate(err)
+	case st.ExpiresAt != nil && time.Now().After(*st.ExpiresAt):
+		return 0, nil, fault.New(fault.MeetingEnded)
+	}
+	return http.StatusOK, meetingInfo{MeetingID: st.MeetingID, Name: st.Title, Participants: n}, nil
+}
+
+// leave is for a page that is being closed: navigator.sendBeacon posts text.
+func (a *API) leave(r *http.Request) (int, any, error) {
+	var l protocol.Leave
+	if err := decode(r, &l); err != nil {
+		return 0, nil, err
+	}
+	if l.ResumeToken == "" {
+		return 0, nil, fault.New(fault.Unauthorized)
+	}
+	if err := a.participants.LeaveByToken(r.Context(), l.PeerID, l.ResumeToken); err != nil {
+		return 0, nil, err
+	}
+	return http.StatusNoContent, nil, nil
+}
+
+// iceServers gives a participant fresh credentials.
+func (a *API) iceServers(r *http.Request) (int, any, error) {
+	token := bearer(r)
+	if token == "" {
+		return 0, nil, fault.New(fault.Unauthorized)
+	}
+	_, peerID, err := a.participants.Authenticate(r.Context(), token)
+	if err != nil {
+		return 0, nil, err
+	}
+	servers := []protocol.ICEServer{}
+	for _, s := range a.opts.ICE.Servers(peerID, time.Now()) {
+		servers = append(servers, protocol.ICEServer(s))
+	}
+	return http.StatusOK, protocol.ICE{Servers: servers, TTL: int64(a.opts.ICE.TTL.Seconds())}, nil
+}
+
+func translate(err error) error {
+	switch {
+	case errors.Is(err, store.ErrUnavailable):
+		return fault.New(fault.Unavailable).Because(err)
+	case errors.Is(err, store.ErrBadText):
+		return fault.Invalid("", "A text contains characters that cannot be stored.")
+	default:
+		return err
+	}
+}

@@ -1,0 +1,111 @@
+package httpapi
+
+import (
+	"bytes"
+	"crypto/subtle"
+	"net/http"
+	"strings"
+
+	"signald/internal/fault"
+)
+
+func subtleEqual(a, b []byte) bool { return subtle.ConstantTimeCompare(a, b) == 1 }
+
+// contentPolicy lets the page load and talk to its own origin, and nothing else.
+const contentPolicy = "default-src 'self'; script-src 'self'; style-src 'self'; connect-src 'self'; " +
+	"img-src 'self' data: blob:; media-src 'self' blob:; object-src 'none'; base-uri 'self'; " +
+	"form-action 'self'; frame-ancestors 'none'"
+
+// secure sets the headers that every answer has. No referrer: a meeting's link
+// holds its key.
+func (a *API) secure(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", contentPolicy)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Permissions-Policy", "camera=(self), microphone=(self), display-capture=(self), geolocation=()")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		if r.TLS != nil {
+			h.Set("Strict-Transport-Security", "max-age=31536000")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// below serves next below the base path.
+func (a *API) below(next http.Handler) http.Handler {
+	base := a.opts.BasePath
+	if base == "" {
+		return next
+	}
+	inner := http.StripPrefix(base, next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == base:
+			http.Redirect(w, r, base+"/", http.StatusPermanentRedirect)
+		case strings.HasPrefix(r.URL.Path, base+"/"):
+			inner.ServeHTTP(w, r)
+		default:
+			a.fail(w, r, fault.New(fault.NotFound))
+		}
+	})
+}
+
+// cors opens the API to the origins that may also open sockets.
+func (a *API) cors(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		origin := r.Header.Get("Origin")
+		if origin == "" || !a.opts.AllowOrigin(r, origin) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("Access-Control-Allow-Origin", origin)
+		w.Header().Add("Vary", "Origin")
+		if r.Method == http.MethodOptions {
+			w.Header().Set("Access-Control-Allow-Methods", "GET, POST")
+			w.Header().Set("Access-Control-Allow-Headers", "Authorization, Content-Type")
+			w.Header().Set("Access-Control-Max-Age", "600")
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// jsonErrors puts the router's own 404 and 405 into the form of all our errors.
+func jsonErrors(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(&errorWriter{ResponseWriter: w}, r)
+	})
+}
+
+type errorWriter struct {
+	http.ResponseWriter
+	replaced bool
+}
+
+// Unwrap lets http.ResponseController, and so the WebSocket upgrade, through.
+func (w *errorWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *errorWriter) WriteHeader(status int) {
+	code, ours := map[int]fault.Code{http.StatusNotFound: fault.NotFound, http.StatusMethodNotAllowed: fault.MethodNotAllowed}[status]
+	if plain := w.Header().Get("Content-Type") == "text/plain; charset=utf-8"; ours && plain {
+		w.replaced = true
+		answer(w.ResponseWriter, status, fault.New(code))
+		return
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *errorWriter) Write(b []byte) (int, error) {
+	if w.replaced {
+		return len(b), nil
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// rebase points the page's relative links to where it is served.
+func rebase(index []byte, basePath string) []byte {
+	return bytes.Replace(index, []byte(`<base href="/"`), []byte(`<base href="`+basePath+`/"`), 1)
+}

@@ -1,0 +1,60 @@
+package httpapi
+
+import (
+	"io/fs"
+	"net/http"
+	"path"
+	"strings"
+
+	"signald/internal/fault"
+)
+
+// notBuilt is answered by a binary without the page.
+const notBuilt = `<!doctype html><meta charset="utf-8"><title>signald</title>` +
+	`<p>The page is not built into this binary. Run <code>make build</code>, then start <code>bin/signald serve</code>.`
+
+func (a *API) readIndex() []byte {
+	b, err := fs.ReadFile(a.page, "index.html")
+	if err != nil {
+		return []byte(notBuilt)
+	}
+	return rebase(b, a.opts.BasePath)
+}
+
+func (a *API) servePage(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-cache")
+	_, _ = w.Write(a.index) // the client may be gone
+}
+
+// asset serves what the build named by its content: it never changes.
+func (a *API) asset(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+	a.file(w, r)
+}
+
+// root serves the page, and the few files beside it.
+func (a *API) root(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		a.fail(w, r, fault.New(fault.MethodNotAllowed))
+		return
+	}
+	if r.URL.Path == "/" || r.URL.Path == "/index.html" {
+		a.servePage(w, r)
+		return
+	}
+	w.Header().Set("Cache-Control", "no-cache")
+	a.file(w, r)
+}
+
+func (a *API) file(w http.ResponseWriter, r *http.Request) {
+	name := strings.TrimPrefix(path.Clean(r.URL.Path), "/")
+	info, err := fs.Stat(a.page, name)
+	if err != nil || info.IsDir() {
+		w.Header().Del("Cache-Control")
+		http.NotFound(w, r)
+		return
+	}
+	http.ServeFileFS(w, r, a.page, name)
+}

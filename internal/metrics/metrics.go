@@ -1,0 +1,188 @@
+// Package metrics is what Prometheus may know of this node: counters that other packages keep, and what
+// happens to events, signals and calls of the store. It alone knows Prometheus.
+package metrics
+
+import (
+	"net/http"
+	"net/http/pprof"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"signald/internal/cluster"
+	"signald/internal/fault"
+	"signald/internal/protocol"
+	"signald/internal/rooms"
+	"signald/internal/socketio"
+)
+
+// Metrics of one node. Its methods do not block.
+type Metrics struct {
+	registry *prometheus.Registry
+
+	events, joins, relays   *prometheus.CounterVec
+	lookups, storeErrors    *prometheus.CounterVec
+	handling, storeHandling *prometheus.HistogramVec
+}
+
+// Handlers answer from memory in well under a millisecond, from the database in a few.
+var latencies = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5}
+
+// New makes the metrics of a node of this version.
+func New(version string) *Metrics {
+	m := &Metrics{registry: prometheus.NewRegistry()}
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "signald", Name: name, Help: help}, labels)
+		m.registry.MustRegister(c)
+		return c
+	}
+	histogram := func(name, help string, labels ...string) *prometheus.HistogramVec {
+		h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "signald", Name: name, Help: help, Buckets: latencies}, labels)
+		m.registry.MustRegister(h)
+		return h
+	}
+	m.events = counter("events_total", "Events of clients, by name and by the code of the answer (ok, or that of the error).", "event", "code")
+	m.joins = counter("joins_total", "Joins, by result: joined, resumed, or the code of the error.", "result")
+	m.relays = counter("relays_total", "Signals from one participant to another, by outcome.", "outcome")
+	m.handling = histogram("event_duration_seconds", "Time a handler took, by event.", "event")
+	m.storeHandling = histogram("store_call_duration_seconds", "Time the store took, by call.", "call")
+	m.storeErrors = counter("store_errors_total", "Calls that the store could not do, by call and kind: unavailable, or other.", "call", "kind")
+	m.lookups = counter("geo_lookups_total", "Lookups of addresses, by result: known or unknown.", "result")
+	m.gauge("build_info", "Always 1; the label says which version runs.", func() float64 { return 1 }, prometheus.Labels{"version": version})
+	m.registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	for _, outcome := range []rooms.Outcome{rooms.Delivered, rooms.Queued, rooms.Gone} {
+		m.relays.WithLabelValues(outcome.String()) // zero is a value, absent is none
+	}
+	m.joins.WithLabelValues("joined")
+	m.joins.WithLabelValues("resumed")
+	return m
+}
+
+func (m *Metrics) gauge(name, help string, value func() float64, labels prometheus.Labels) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "signald", Name: name, Help: help, ConstLabels: labels,
+	}, value))
+}
+
+func (m *Metrics) counter(name, help string, value *atomic.Int64, labels prometheus.Labels) {
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Namespace: "signald", Name: name, Help: help, ConstLabels: labels,
+	}, func() float64 { return float64(value.Load()) }))
+}
+
+// Sources are the parts of the house that count by themselves.
+type Sources struct {
+	Sockets *socketio.Server
+	Rooms   *rooms.Rooms
+	Late    func() int     // departures that wait for the store
+	Cluster *cluster.Stats // nil: this node is alone
+	Up      func() bool    // whether other nodes can be reached
+}
+
+const outboxHelp = "Messages that a queue had no room for, by reason. slow_consumer: the client did not read, and was cut; " +
+	"away_full: too much waited for someone who is away; order_full: too many signals of another node waited for their turn."
+
+// Watch shows what the sources count. It is called once.
+func (m *Metrics) Watch(s Sources) {
+	sockets, room := s.Sockets.Stats(), s.Rooms.Stats()
+	m.gauge("sockets", "Connections of clients now.", func() float64 { return float64(s.Sockets.Count()) }, nil)
+	m.gauge("meetings", "Meetings that someone on this node is in.", func() float64 { return float64(s.Rooms.Count()) }, nil)
+	m.gauge("participants", "Participants whose seat is at this node, those away too.", func() float64 { return float64(s.Rooms.Participants()) }, nil)
+	m.gauge("late_departures", "Departures that the store could not take yet.", func() float64 { return float64(s.Late()) }, nil)
+
+	m.counter("received_bytes_total", "Bytes of messages from clients.", &sockets.BytesIn, nil)
+	m.counter("sent_bytes_total", "Bytes written to clients.", &sockets.BytesOut, nil)
+	m.counter("sent_frames_total", "Messages written to clients.", &sockets.FramesOut, nil)
+	m.counter("sockets_refused_total", "Connections that were one too many.", &sockets.Refused, nil)
+	m.counter("malformed_packets_total", "Packets that broke the protocol; their connection was ended.", &sockets.Malformed, nil)
+	m.counter("panics_total", "Panics of handlers. Each is a bug, and in the log.", &sockets.Panics, nil)
+	m.counter("outbox_drops_total", outboxHelp, &sockets.SlowConsumers, prometheus.Labels{"reason": "slow_consumer"})
+	m.counter("outbox_drops_total", outboxHelp, &room.AwayFull, prometheus.Labels{"reason": "away_full"})
+	m.counter("outbox_drops_total", outboxHelp, &room.OrderFull, prometheus.Labels{"reason": "order_full"})
+
+	const frames, bytes = "Roster messages to participants of this node, by protocol.", "Bytes of roster messages, by protocol."
+	m.counter("roster_frames_total", frames, &room.MapFrames, prometheus.Labels{"protocol": "1"})
+	m.counter("roster_frames_total", frames, &room.DeltaFrames, prometheus.Labels{"protocol": "2"})
+	m.counter("roster_bytes_total", bytes, &room.MapBytes, prometheus.Labels{"protocol": "1"})
+	m.counter("roster_bytes_total", bytes, &room.DeltaBytes, prometheus.Labels{"protocol": "2"})
+
+	if s.Cluster == nil {
+		return
+	}
+	m.gauge("cluster_up", "1 while Redis carries what nodes say to each other.", func() float64 {
+		if s.Up() {
+			return 1
+		}
+		return 0
+	}, nil)
+	m.counter("cluster_published_total", "Messages to other nodes.", &s.Cluster.Published, nil)
+	m.counter("cluster_failed_total", "Messages to other nodes that Redis did not take.", &s.Cluster.Failed, nil)
+	m.counter("cluster_received_total", "Messages from other nodes.", &s.Cluster.Received, nil)
+	m.counter("cluster_dropped_total", "Messages to other nodes that the queue had no room for.", &s.Cluster.Dropped, nil)
+}
+
+// Event counts an event that was handled; an empty code is success.
+func (m *Metrics) Event(name string, code fault.Code, took time.Duration) {
+	if code == "" {
+		m.events.WithLabelValues(name, "ok").Inc()
+	} else {
+		m.events.WithLabelValues(name, string(code)).Inc()
+		if name == protocol.EventJoin {
+			m.joins.WithLabelValues(string(code)).Inc()
+		}
+	}
+	m.handling.WithLabelValues(name).Observe(took.Seconds())
+}
+
+// Joined counts a join that was let in.
+func (m *Metrics) Joined(resumed bool) {
+	result := "joined"
+	if resumed {
+		result = "resumed"
+	}
+	m.joins.WithLabelValues(result).Inc()
+}
+
+// Relayed counts a signal. An error means that the other node could not be asked.
+func (m *Metrics) Relayed(outcome rooms.Outcome, err error) {
+	if err != nil {
+		m.relays.WithLabelValues("unreachable").Inc()
+		return
+	}
+	m.relays.WithLabelValues(outcome.String()).Inc()
+}
+
+// StoreCall counts a call of the store; failed is "" for one that was done.
+func (m *Metrics) StoreCall(call string, took time.Duration, failed string) {
+	m.storeHandling.WithLabelValues(call).Observe(took.Seconds())
+	if failed != "" {
+		m.storeErrors.WithLabelValues(call, failed).Inc()
+	}
+}
+
+// GeoLookup counts a lookup of an address.
+func (m *Metrics) GeoLookup(known bool) {
+	result := "unknown"
+	if known {
+		result = "known"
+	}
+	m.lookups.WithLabelValues(result).Inc()
+}
+
+// Handler serves /metrics, and profiles below /debug/pprof/. It is for the operator alone.
+func (m *Metrics) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	return mux
+}
