@@ -1,0 +1,150 @@
+import {
+  type Browser,
+  type BrowserContext,
+  type BrowserContextOptions,
+  expect,
+  type Locator,
+  type Page,
+  test as plain,
+} from "@playwright/test";
+import { launch } from "./browser.ts";
+import { type Server, startServer } from "./server.ts";
+
+declare global {
+  interface Window {
+    violations: string[];
+  }
+}
+
+export interface Visitor {
+  /** A page of someone new: a context of its own, as another person's browser would be. */
+  page(options?: BrowserContextOptions & { browser?: Browser }): Promise<Page>;
+  /** Someone new in the meeting. */
+  enter(key: string, name: string, options?: BrowserContextOptions & { browser?: Browser }): Promise<Page>;
+}
+
+export const test = plain.extend<{ visitor: Visitor }, { server: Server; chromium: Browser }>({
+  server: [
+    // biome-ignore lint/correctness/noEmptyPattern: Playwright reads the pattern to know what a fixture needs
+    async ({}, use) => {
+      const server = await startServer();
+      await use(server);
+      await server.stop();
+    },
+    { scope: "worker" },
+  ],
+
+  chromium: [
+    // biome-ignore lint/correctness/noEmptyPattern: as above
+    async ({}, use) => {
+      const browser = await launch({ devices: true, permission: true });
+      await use(browser);
+      await browser.close();
+    },
+    { scope: "worker" },
+  ],
+
+  /** After every test: no page broke the content security policy or threw. */
+  visitor: async ({ server, chromium }, use) => {
+    const contexts: BrowserContext[] = [];
+    const pages: Page[] = [];
+    const errors: string[] = [];
+
+    async function page(options: BrowserContextOptions & { browser?: Browser } = {}): Promise<Page> {
+      const { browser = chromium, ...rest } = options;
+      const context = await browser.newContext({
+        locale: "en-GB",
+        baseURL: server.url,
+        viewport: { width: 800, height: 600 },
+        ...rest,
+      });
+      contexts.push(context);
+      await context.addInitScript(prepare);
+      const page = await context.newPage();
+      page.on("pageerror", (error) => errors.push(String(error)));
+      pages.push(page);
+      return page;
+    }
+
+    await use({
+      page,
+      async enter(key, name, options) {
+        const visitor = await page(options);
+        await join(visitor, key, name);
+        return visitor;
+      },
+    });
+
+    for (const page of pages.filter((page) => !page.isClosed())) {
+      errors.push(...(await page.evaluate(() => window.violations)));
+    }
+    await Promise.all(contexts.map((context) => context.close()));
+    expect(errors).toEqual([]);
+  },
+});
+
+/** Runs in each page before its own code. */
+function prepare(): void {
+  window.violations = [];
+  document.addEventListener("securitypolicyviolation", (event) => {
+    window.violations.push(`${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`);
+  });
+  // Two cores encode and decode for everyone: keep the pictures small.
+  const devices = navigator.mediaDevices;
+  const original = devices?.getUserMedia.bind(devices);
+  if (!original) return;
+  devices.getUserMedia = (wanted) =>
+    original({ ...wanted, ...(wanted?.video ? { video: { width: 160, height: 120, frameRate: 5 } } : {}) });
+}
+
+export async function join(page: Page, key: string, name: string): Promise<void> {
+  await page.goto(`/m/${encodeURIComponent(key)}`);
+  await page.getByTestId("name").fill(name);
+  await page.getByTestId("join").click();
+  await expect(page.getByTestId("meeting")).toHaveAttribute("data-status", "joined");
+}
+
+/** The tiles of the others, by the name on them if one is given. */
+export function others(page: Page, name?: string): Locator {
+  const tiles = page.locator('[data-testid="tile"][data-self="false"]');
+  return name === undefined ? tiles : tiles.filter({ has: page.getByText(name, { exact: true }) });
+}
+
+/** Everyone sees everyone else, connected. */
+export async function expectMesh(pages: Page[]): Promise<void> {
+  for (const page of pages) {
+    await expect(page.locator('[data-self="false"][data-kind="camera"][data-state="connected"]')).toHaveCount(
+      pages.length - 1,
+      { timeout: 15_000 },
+    );
+  }
+}
+
+/** Bytes received so far, one number for each remote participant and kind of media. */
+export function received(page: Page): Promise<Record<string, number>> {
+  return page.evaluate(async () => {
+    const counts: Record<string, number> = {};
+    for (const [peerId, peer] of window.signald?.mesh.peers() ?? []) {
+      for (const kind of ["audio", "video"]) counts[`${peerId} ${kind}`] = 0;
+      for (const report of (await peer.connection().getStats()).values()) {
+        if (report.type !== "inbound-rtp") continue;
+        counts[`${peerId} ${report.kind}`] = (counts[`${peerId} ${report.kind}`] ?? 0) + report.bytesReceived;
+      }
+    }
+    return counts;
+  });
+}
+
+/** From now on, audio and video of every other participant arrive. */
+export async function expectMediaRising(page: Page, participants: number): Promise<void> {
+  const before = await received(page);
+  expect(Object.keys(before).length).toBe(2 * (participants - 1));
+  await expect
+    .poll(async () => {
+      const now = await received(page);
+      return Object.keys(before).filter((flow) => (now[flow] ?? 0) <= (before[flow] ?? 0));
+    })
+    .toEqual([]);
+}
+
+export { expect };

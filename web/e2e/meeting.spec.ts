@@ -1,0 +1,232 @@
+import { expect, expectMediaRising, expectMesh, join, others, received, test } from "./fixtures.ts";
+
+const names = ["Ada", "王宇", "Grace", "Linus"];
+
+for (const count of [2, 3, 4]) {
+  test(`${count} people see and hear each other`, async ({ server, visitor }) => {
+    const key = await server.createMeeting();
+    const pages = [];
+    for (const name of names.slice(0, count)) pages.push(await visitor.enter(key, name));
+    await expectMesh(pages);
+    for (const page of pages) await expectMediaRising(page, count);
+    for (const page of pages) {
+      await expect
+        .poll(() =>
+          others(page)
+            .locator("video")
+            .evaluateAll(
+              (videos) => videos.filter((video) => (video as HTMLVideoElement).videoWidth > 0).length,
+            ),
+        )
+        .toBe(count - 1);
+    }
+  });
+}
+
+test("from the start page to a conversation, by the link", async ({ server, visitor }) => {
+  const ada = await visitor.page();
+  await ada.goto("/");
+  await ada.getByTestId("meeting-name").fill("Analytical Engine");
+  await ada.getByTestId("create").click();
+  const link = await ada.getByTestId("created-link").inputValue();
+  const key = await ada.getByTestId("created-key").inputValue();
+  expect(link).toBe(`${server.url}/m/${key}`);
+  await ada.getByTestId("to-meeting").click();
+  await ada.getByTestId("name").fill("Ada");
+  await ada.keyboard.press("Enter");
+  await expect(ada.getByRole("heading", { name: "Analytical Engine" })).toBeVisible();
+  await expect(ada.getByTestId("badge-host")).toBeVisible();
+
+  const grace = await visitor.page();
+  await grace.goto("/");
+  await grace.getByTestId("key").fill(link); // a link is understood where a key is asked for
+  await grace.getByTestId("open").click();
+  await expect(grace.getByTestId("inside")).toHaveText("One person is here");
+  await grace.getByTestId("name").fill("Grace");
+  await grace.getByTestId("join").click();
+  await expectMesh([ada, grace]);
+  await expect(ada.getByTestId("notices")).toContainText("Grace joined");
+});
+
+test("a closed page is gone from the others at once", async ({ server, visitor }) => {
+  const key = await server.createMeeting();
+  const [ada, grace, linus] = [
+    await visitor.enter(key, "Ada"),
+    await visitor.enter(key, "Grace"),
+    await visitor.enter(key, "Linus"),
+  ];
+  await expectMesh([ada, grace, linus]);
+  await linus.close({ runBeforeUnload: true });
+  for (const page of [ada, grace]) {
+    await expect(others(page, "Linus")).toHaveCount(0, { timeout: 2_000 });
+    await expect(page.getByTestId("notices")).toContainText("Linus left");
+  }
+  await expectMesh([ada, grace]);
+});
+
+test("a reload leaves no ghost and makes nobody double", async ({ server, visitor }) => {
+  const key = await server.createMeeting();
+  const ada = await visitor.enter(key, "Ada");
+  const grace = await visitor.enter(key, "Grace");
+  await expectMesh([ada, grace]);
+  const before = await others(ada, "Grace").getAttribute("data-peer-id");
+  await grace.reload();
+  await expect(others(ada)).toHaveCount(0, { timeout: 2_000 });
+  await expect(grace.getByTestId("name")).toHaveValue("Grace"); // remembered
+  await grace.getByTestId("join").click();
+  await expectMesh([ada, grace]);
+  await expect(others(ada)).toHaveCount(1);
+  expect(await others(ada, "Grace").getAttribute("data-peer-id")).not.toBe(before);
+});
+
+test("leaving and joining again", async ({ server, visitor }) => {
+  const key = await server.createMeeting();
+  const ada = await visitor.enter(key, "Ada");
+  const grace = await visitor.enter(key, "Grace");
+  await expectMesh([ada, grace]);
+  await grace.getByTestId("leave").click();
+  await expect(grace.getByRole("heading", { name: "You have left the meeting" })).toBeVisible();
+  await expect(others(ada)).toHaveCount(0, { timeout: 2_000 });
+  await grace.getByTestId("rejoin").click();
+  await grace.getByTestId("join").click();
+  await expectMesh([ada, grace]);
+});
+
+test("muting and switching the camera are seen by the others, and undone", async ({ server, visitor }) => {
+  const key = await server.createMeeting();
+  const ada = await visitor.enter(key, "Ada");
+  const grace = await visitor.enter(key, "Grace");
+  await expectMesh([ada, grace]);
+  const tile = others(ada, "Grace");
+  await grace.getByTestId("toggle-mic").click();
+  await expect(tile.getByTestId("badge-muted")).toBeVisible({ timeout: 2_000 });
+  await grace.getByTestId("toggle-camera").click();
+  await expect(tile).toHaveAttribute("data-video", "off", { timeout: 2_000 });
+  await grace.getByTestId("toggle-mic").click();
+  await grace.getByTestId("toggle-camera").click();
+  await expect(tile).toHaveAttribute("data-video", "on");
+  await expect(tile).toHaveAttribute("data-audio", "on");
+  await expectMediaRising(ada, 2);
+});
+
+test("two share their screens at the same time", async ({ server, visitor }) => {
+  const key = await server.createMeeting();
+  const ada = await visitor.enter(key, "Ada");
+  const grace = await visitor.enter(key, "Grace");
+  const pages = [ada, grace];
+  await expectMesh(pages);
+  for (const page of pages) {
+    // A headless browser has no screen: a drawing stands for it.
+    await page.evaluate(() => {
+      navigator.mediaDevices.getDisplayMedia = async () => {
+        const canvas = document.createElement("canvas");
+        canvas.width = 320;
+        canvas.height = 180;
+        const context = canvas.getContext("2d");
+        let shade = 0;
+        setInterval(() => {
+          if (!context) return;
+          context.fillStyle = `hsl(${shade++ % 360} 60% 50%)`;
+          context.fillRect(0, 0, 320, 180);
+        }, 200);
+        return canvas.captureStream(5);
+      };
+    });
+  }
+  await Promise.all(pages.map((page) => page.getByTestId("toggle-screen").click()));
+  for (const page of pages) {
+    const screen = page.locator('[data-kind="screen"][data-self="false"]');
+    await expect(screen).toHaveCount(1);
+    await expect
+      .poll(() => screen.locator("video").evaluate((video) => (video as HTMLVideoElement).videoWidth))
+      .toBeGreaterThan(0);
+  }
+  await ada.getByTestId("toggle-screen").click();
+  await expect(grace.locator('[data-kind="screen"][data-self="false"]')).toHaveCount(0);
+  for (const page of pages) await expectMediaRising(page, 2);
+});
+
+test("two first offers that cross on the way still make one connection", async ({ server, visitor }) => {
+  const key = await server.createMeeting();
+  const ada = await visitor.page();
+  await ada.clock.install();
+  await join(ada, key, "Ada");
+  const grace = await visitor.page();
+  const held: (() => void)[] = [];
+  await grace.routeWebSocket(/socket\.io/, (socket) => {
+    const upstream = socket.connectToServer();
+    socket.onMessage((message) => {
+      if (String(message).includes('"kind":"offer"')) held.push(() => upstream.send(message));
+      else upstream.send(message);
+    });
+  });
+  await join(grace, key, "Grace");
+  await expect(others(ada, "Grace")).toHaveAttribute("data-state", "connecting");
+  await expect.poll(() => held.length).toBe(1);
+  await ada.clock.fastForward(10_000); // Ada has waited in vain, and offers herself
+  for (const release of held) release();
+  await expectMesh([ada, grace]);
+  for (const page of [ada, grace]) await expectMediaRising(page, 2);
+});
+
+test("a lost signaling connection is shown, media flows on, the tile stays", async ({ server, visitor }) => {
+  const key = await server.createMeeting();
+  const ada = await visitor.enter(key, "Ada");
+  const grace = await visitor.page();
+  const wire = { cut: () => {}, up: true };
+  await grace.routeWebSocket(/socket\.io/, (socket) => {
+    const upstream = socket.connectToServer();
+    wire.cut = () => {
+      void socket.close();
+      void upstream.close();
+    };
+    // Cut at the server's first word: an earlier end is one that the page is never told of.
+    if (!wire.up) upstream.onMessage(() => wire.cut());
+  });
+  await grace.route(/socket\.io/, (route) => (wire.up ? route.continue() : route.abort()));
+  await join(grace, key, "Grace");
+  await expectMesh([ada, grace]);
+  const before = await others(ada, "Grace").getAttribute("data-peer-id");
+  const tracks = () =>
+    grace.evaluate(() =>
+      [...(window.signald?.mesh.peers().values() ?? [])].map((peer) => peer.remote().camera?.id),
+    );
+  const trackBefore = await tracks();
+
+  wire.up = false;
+  wire.cut();
+  await expect(grace.getByTestId("banner")).toContainText("reconnecting");
+  await expect(others(ada, "Grace")).toContainText("away");
+  for (const page of [ada, grace]) await expectMediaRising(page, 2);
+
+  wire.up = true;
+  await expect(grace.getByTestId("meeting")).toHaveAttribute("data-status", "joined");
+  await expect(others(ada, "Grace")).not.toContainText("away");
+  expect(await others(ada, "Grace").getAttribute("data-peer-id")).toBe(before);
+  expect(await tracks()).toEqual(trackBefore);
+  for (const page of [ada, grace]) await expectMediaRising(page, 2);
+});
+
+test("the server is killed and started again: media never stops, everyone is back", async ({
+  server,
+  visitor,
+}) => {
+  const key = await server.createMeeting();
+  const pages = [await visitor.enter(key, "Ada"), await visitor.enter(key, "Grace")];
+  await expectMesh(pages);
+  const ids = await Promise.all(pages.map((page) => others(page).getAttribute("data-peer-id")));
+  await server.kill();
+  for (const page of pages) await expect(page.getByTestId("banner")).toContainText("reconnecting");
+  const during = await Promise.all(pages.map(received));
+  for (const page of pages) await expectMediaRising(page, 2);
+  await server.start();
+  for (const page of pages)
+    await expect(page.getByTestId("meeting")).toHaveAttribute("data-status", "joined");
+  await expectMesh(pages);
+  expect(await Promise.all(pages.map((page) => others(page).getAttribute("data-peer-id")))).toEqual(ids);
+  const after = await Promise.all(pages.map(received));
+  // The same counters went on: no connection was made anew.
+  during.forEach((flows, i) => {
+    for (const [flow, bytes] of Object.entries(flows)) expect(after[i]?.[flow]).toBeGreaterThan(bytes);
+  });
+});

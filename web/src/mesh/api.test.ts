@@ -1,0 +1,47 @@
+import { expect, test } from "vitest";
+import { createApi } from "./api.ts";
+
+function answering(status: number, body: unknown) {
+  const asked: { url: string; init: RequestInit | undefined }[] = [];
+  const api = createApi("https://example.org/meet/", async (url, init) => {
+    asked.push({ url: String(url), init });
+    return new Response(typeof body === "string" ? body : JSON.stringify(body), { status });
+  });
+  return { api, asked };
+}
+
+test("requests go below the base path, with the key coded", async () => {
+  const { api, asked } = answering(200, { meeting_id: "王/1", name: "", participants: 2 });
+  expect(await api.meeting("王/1")).toEqual({ meeting_id: "王/1", name: "", participants: 2 });
+  expect(asked[0]?.url).toBe("https://example.org/meet/api/v1/meetings/%E7%8E%8B%2F1");
+  expect(api.leaveUrl).toBe("https://example.org/meet/api/v1/leave");
+});
+
+test("a refusal keeps its code", async () => {
+  const { api } = answering(404, { ok: false, code: "meeting_not_found", message: "no" });
+  await expect(api.meeting("x")).rejects.toMatchObject({ code: "meeting_not_found" });
+});
+
+test("a proxy's error page is not an answer of ours", async () => {
+  const { api } = answering(502, "<html>bad gateway</html>");
+  await expect(api.createMeeting("")).rejects.toMatchObject({ code: "unreachable" });
+});
+
+test("an answer that breaks the contract is not believed", async () => {
+  const { api } = answering(201, { meeting_id: 7 });
+  await expect(api.createMeeting("x")).rejects.toMatchObject({ code: "malformed" });
+});
+
+test("no network is unreachable", async () => {
+  const api = createApi("https://example.org/", async () => {
+    throw new TypeError("fetch failed");
+  });
+  await expect(api.meeting("x")).rejects.toMatchObject({ code: "unreachable" });
+});
+
+test("the resume token travels in a header", async () => {
+  const { api, asked } = answering(200, { ice_servers: [], ice_ttl_s: 60 });
+  await api.ice("rt_secret");
+  expect(new Headers(asked[0]?.init?.headers).get("authorization")).toBe("Bearer rt_secret");
+  expect(asked[0]?.url).not.toContain("secret");
+});

@@ -1,0 +1,80 @@
+/** The few HTTP requests of the conference. `base` is the address that the page lives at, with a slash at its end. */
+import { localError, SignalError } from "./errors.ts";
+import {
+  type CreatedMeeting,
+  type IceServer,
+  type MeetingInfo,
+  parseCreatedMeeting,
+  parseErrorReply,
+  parseIce,
+  parseMeetingInfo,
+} from "./protocol.ts";
+
+export interface Api {
+  createMeeting(name: string): Promise<CreatedMeeting>;
+  /** Refused with `meeting_not_found` if the key fits no meeting. */
+  meeting(key: string): Promise<MeetingInfo>;
+  ice(resumeToken: string): Promise<{ ice_servers: IceServer[]; ice_ttl_s: number }>;
+  /** Where a beacon reports that a participant has left. */
+  readonly leaveUrl: string;
+}
+
+const requestTimeoutMs = 10_000;
+
+export function createApi(base: string, request: typeof fetch = (...args) => fetch(...args)): Api {
+  async function call(path: string, init?: RequestInit): Promise<unknown> {
+    let response: Response;
+    try {
+      response = await request(new URL(path, base), {
+        ...init,
+        cache: "no-store",
+        signal: AbortSignal.timeout(requestTimeoutMs),
+      });
+    } catch (cause) {
+      throw localError("unreachable", "the server could not be reached", cause);
+    }
+    const body: unknown = await response.json().catch(() => undefined);
+    if (response.ok) return body;
+    throw refusal(response.status, body);
+  }
+
+  return {
+    leaveUrl: new URL("api/v1/leave", base).href,
+
+    async createMeeting(name) {
+      const body = await call("api/v1/meetings", {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify(name === "" ? {} : { name }),
+      });
+      return checked(() => parseCreatedMeeting(body));
+    },
+
+    async meeting(key) {
+      const body = await call(`api/v1/meetings/${encodeURIComponent(key)}`);
+      return checked(() => parseMeetingInfo(body));
+    },
+
+    async ice(resumeToken) {
+      const body = await call("api/v1/ice", { headers: { Authorization: `Bearer ${resumeToken}` } });
+      return checked(() => parseIce(body));
+    },
+  };
+}
+
+function refusal(status: number, body: unknown): SignalError {
+  try {
+    return new SignalError(parseErrorReply(body));
+  } catch {
+    // A proxy's error page, for one. Only what is not ours at all is "not reachable".
+    return localError("unreachable", `the server answered ${status}`);
+  }
+}
+
+function checked<T>(parse: () => T): T {
+  try {
+    return parse();
+  } catch (cause) {
+    throw localError("malformed", cause instanceof Error ? cause.message : "unreadable answer", cause);
+  }
+}

@@ -1,0 +1,33 @@
+import type { ErrorReply } from "./protocol.ts";
+
+/**
+ * Codes that this side makes; all others are the server's, as docs/PROTOCOL.md lists them.
+ * `disconnected`: no connection, the request may or may not have arrived. `timeout`: no ack in time.
+ * `unreachable`: HTTP did not get through. `malformed`: the answer is not what the contract says.
+ */
+export type LocalCode = "disconnected" | "timeout" | "unreachable" | "malformed";
+
+/** A request was refused, or could not be made. Tell cases apart by `code`, never by the message. */
+export class SignalError extends Error {
+  readonly code: string;
+  readonly field: string | undefined;
+  readonly retryAfterMs: number | undefined;
+  readonly ref: string | undefined;
+
+  constructor(reply: ErrorReply, options?: ErrorOptions) {
+    super(reply.message === "" ? reply.code : `${reply.code}: ${reply.message}`, options);
+    this.name = "SignalError";
+    this.code = reply.code;
+    this.field = reply.field;
+    this.retryAfterMs = reply.retry_after_ms;
+    this.ref = reply.ref;
+  }
+}
+
+export function localError(code: LocalCode, message: string, cause?: unknown): SignalError {
+  return new SignalError({ code, message }, cause === undefined ? undefined : { cause });
+}
+
+export function codeOf(error: unknown): string {
+  return error instanceof SignalError ? error.code : "internal";
+}

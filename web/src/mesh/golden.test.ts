@@ -1,0 +1,76 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { expect, test } from "vitest";
+import {
+  parseAck,
+  parseClosed,
+  parseCreatedMeeting,
+  parseDraining,
+  parseErrorReply,
+  parseIce,
+  parseJoinAck,
+  parseMeetingInfo,
+  parseRoster,
+  parseRosterDelta,
+  parseSignal,
+  parseWelcome,
+} from "./protocol.ts";
+
+/** The messages that the server's tests write and read: both sides are held to the same bytes. */
+const folder = new URL("../../../internal/protocol/testdata/", import.meta.url);
+const load = (name: string): unknown => JSON.parse(readFileSync(new URL(`${name}.json`, folder), "utf8"));
+
+const forUs: Record<string, (value: unknown) => unknown> = {
+  welcome: parseWelcome,
+  join_ack_v2: parseJoinAck,
+  update_participants_v2: parseRosterDelta,
+  roster: parseRoster,
+  closed: parseClosed,
+  server_draining: parseDraining,
+  signal_offer_out: parseSignal,
+  signal_answer_out: parseSignal,
+  signal_candidates_out: parseSignal,
+  signal_renegotiate_out: parseSignal,
+  signal_bye_out: parseSignal,
+  ack_ok: parseAck,
+  ack_queued: parseAck,
+  ack_heartbeat: parseAck,
+  ack_error: parseAck,
+  ack_error_internal: parseAck,
+  http_error: parseErrorReply,
+  meeting_created: parseCreatedMeeting,
+  meeting_info: parseMeetingInfo,
+  ice: parseIce,
+};
+
+/** From clients to the server, of protocol 1, or for callers without acks. */
+const notForUs =
+  /^(join_v1|join_v2|join_response_.*|error_event|update_participants_v1|signal_.*_in|update_signal|sync|media_state|rename|leave|leave_http|heartbeat)$/;
+
+const files = readdirSync(folder)
+  .filter((name) => name.endsWith(".json"))
+  .map((name) => name.slice(0, -5));
+
+test.each(Object.entries(forUs))("golden %s is understood", (name, parse) => {
+  expect(() => parse(load(name))).not.toThrow();
+});
+
+test("every golden message is either for us or known not to be", () => {
+  expect(files.filter((name) => !(name in forUs) && !notForUs.test(name))).toEqual([]);
+});
+
+test("what a golden message says arrives", () => {
+  const sent = load("update_participants_v2") as { since: number; rev: number; joined: { name: string }[] };
+  const read = parseRosterDelta(sent);
+  expect([read.since, read.rev]).toEqual([sent.since, sent.rev]);
+  expect(read.joined.map(({ name }) => name)).toEqual(sent.joined.map(({ name }) => name));
+});
+
+/** What our messages must hold for the server to take them: it reads these very ones. */
+test("our own offers and candidates have the shape of the golden ones", () => {
+  const offer: Record<string, unknown> = { to: "", neg: "", kind: "offer", sdp: "", restart: false };
+  const candidates: Record<string, unknown> = { to: "", neg: "", kind: "candidates", list: [], end: false };
+  expect(Object.keys(load("signal_offer_in") as object)).toEqual(expect.arrayContaining(Object.keys(offer)));
+  expect(Object.keys(load("signal_candidates_in") as object)).toEqual(
+    expect.arrayContaining(Object.keys(candidates).filter((key) => key !== "end")),
+  );
+});

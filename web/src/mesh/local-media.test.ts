@@ -1,0 +1,90 @@
+import { expect, test } from "vitest";
+import { createLocalMedia } from "./local-media.ts";
+import type { Devices } from "./media.ts";
+
+type Fake = MediaStreamTrack & { stopped: boolean };
+
+function fakeTrack(kind: string): Fake {
+  const track = { kind, enabled: true, stopped: false, onended: null, stop: () => {} };
+  track.stop = () => {
+    track.stopped = true;
+  };
+  return track as unknown as Fake;
+}
+
+/** A machine with everything; `made` is every track it ever gave. */
+function machine() {
+  const made: Fake[] = [];
+  const give = (kind: string) => {
+    const track = fakeTrack(kind);
+    made.push(track);
+    return track;
+  };
+  const stream = (audio: boolean, video: boolean) => {
+    const [a, v] = [audio ? [give("audio")] : [], video ? [give("video")] : []];
+    return { getAudioTracks: () => a, getVideoTracks: () => v } as unknown as MediaStream;
+  };
+  const devices: Devices = {
+    getUserMedia: async (wanted = {}) => stream(Boolean(wanted.audio), Boolean(wanted.video)),
+    getDisplayMedia: async () => stream(false, true),
+  };
+  return { devices, made };
+}
+
+test("starts with microphone and camera on", async () => {
+  const local = createLocalMedia(machine().devices);
+  await local.start();
+  expect(local.state()).toEqual({ audio: true, video: true, screen: false, hand: null });
+});
+
+test("mute keeps the microphone open, and silent", async () => {
+  const { devices, made } = machine();
+  const local = createLocalMedia(devices);
+  await local.start();
+  await local.setAudio(false);
+  expect(made[0]).toMatchObject({ kind: "audio", enabled: false, stopped: false });
+  expect(local.state().audio).toBe(false);
+  await local.setAudio(true);
+  expect(local.state().audio).toBe(true);
+  expect(made.length).toBe(2);
+});
+
+test("camera off stops the camera, on asks for it anew", async () => {
+  const { devices, made } = machine();
+  const local = createLocalMedia(devices);
+  await local.start();
+  await local.setCamera(false);
+  expect(made[1]).toMatchObject({ kind: "video", stopped: true });
+  expect(local.tracks().camera).toBeNull();
+  await local.setCamera(true);
+  expect(local.tracks().camera).toBe(made[2]);
+});
+
+test("an unplugged camera is off, and the reason known", async () => {
+  const { devices, made } = machine();
+  const local = createLocalMedia(devices);
+  await local.start();
+  made[1]?.onended?.(new Event("ended"));
+  expect(local.state().video).toBe(false);
+  expect(local.problem()).toBe("missing");
+});
+
+test("sharing that the browser's own bar ends is over here, too", async () => {
+  const { devices, made } = machine();
+  const local = createLocalMedia(devices);
+  await local.setScreen(true);
+  expect(local.state().screen).toBe(true);
+  made[0]?.onended?.(new Event("ended"));
+  expect(local.state().screen).toBe(false);
+  expect(local.problem()).toBeNull();
+});
+
+test("a device that is granted after stopping is let go at once", async () => {
+  const { devices, made } = machine();
+  const local = createLocalMedia(devices);
+  const starting = local.start();
+  local.stop();
+  await starting;
+  expect(made.map((track) => track.stopped)).toEqual([true, true]);
+  expect(local.tracks()).toEqual({ audio: null, camera: null, screen: null });
+});

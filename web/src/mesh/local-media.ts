@@ -1,0 +1,118 @@
+/** What we send: microphone, camera, screen, each switched by the user, and each able to go away by itself. */
+import { createEvents, type Events } from "./events.ts";
+import { capture, captureScreen, type Devices, type MediaProblem } from "./media.ts";
+import type { Tracks } from "./peer.ts";
+import type { MediaState } from "./protocol.ts";
+
+export interface LocalMedia {
+  readonly on: Events<{ change: undefined }>["on"];
+  tracks(): Tracks;
+  state(): MediaState;
+  /** Why a device that was wanted is not there; null while all is well. */
+  problem(): MediaProblem | null;
+  /** A device is being asked for. */
+  busy(): boolean;
+  /** Asks for microphone and camera. */
+  start(): Promise<void>;
+  setAudio(on: boolean): Promise<void>;
+  /** Off stops the camera, so that its light goes out. */
+  setCamera(on: boolean): Promise<void>;
+  setScreen(on: boolean): Promise<void>;
+  stop(): void;
+}
+
+export function createLocalMedia(devices: Devices | undefined): LocalMedia {
+  const events = createEvents<{ change: undefined }>();
+  let tracks: Tracks = { audio: null, camera: null, screen: null };
+  let problem: MediaProblem | null = null;
+  let asking = 0;
+  let stopped = false;
+
+  const changed = () => events.emit("change", undefined);
+
+  function put(slot: keyof Tracks, track: MediaStreamTrack | null): void {
+    if (stopped) {
+      track?.stop();
+      return;
+    }
+    if (tracks[slot] !== track) tracks[slot]?.stop();
+    tracks = { ...tracks, [slot]: track };
+    if (track) {
+      // Unplugged, or "stop sharing" in the browser's own bar.
+      track.onended = () => {
+        if (tracks[slot] !== track) return;
+        if (slot !== "screen") problem = "missing";
+        put(slot, null);
+        changed();
+      };
+    }
+  }
+
+  async function ask(work: () => Promise<void>): Promise<void> {
+    asking++;
+    changed();
+    await work();
+    asking--;
+    changed();
+  }
+
+  const isOn = (track: MediaStreamTrack | null) => track?.enabled === true;
+
+  return {
+    on: events.on,
+    tracks: () => tracks,
+    problem: () => problem,
+    busy: () => asking > 0,
+    state: () => ({
+      audio: isOn(tracks.audio),
+      video: isOn(tracks.camera),
+      screen: tracks.screen !== null,
+      hand: null,
+    }),
+
+    start: () =>
+      ask(async () => {
+        const got = await capture(devices);
+        problem = got.problem;
+        put("audio", got.audio);
+        put("camera", got.camera);
+      }),
+
+    async setAudio(on) {
+      if (tracks.audio) {
+        tracks.audio.enabled = on; // kept open: unmuting must be instant
+        changed();
+      } else if (on) {
+        await ask(async () => {
+          const got = await capture(devices, { audio: true, camera: false });
+          problem = got.problem;
+          put("audio", got.audio);
+        });
+      }
+    },
+
+    async setCamera(on) {
+      if (!on) {
+        put("camera", null);
+        changed();
+      } else if (!tracks.camera) {
+        await ask(async () => {
+          const got = await capture(devices, { audio: false, camera: true });
+          problem = got.problem;
+          put("camera", got.camera);
+        });
+      }
+    },
+
+    async setScreen(on) {
+      put("screen", on ? await captureScreen(devices) : null);
+      changed();
+    },
+
+    stop() {
+      for (const slot of ["audio", "camera", "screen"] as const) put(slot, null);
+      stopped = true;
+      changed();
+    },
+  };
+}

@@ -1,0 +1,308 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { SignalError } from "./errors.ts";
+import { createMesh, type MeshEvents } from "./mesh.ts";
+import { timing } from "./peer.ts";
+import type { RosterDelta, SignalIn } from "./protocol.ts";
+import { fakeRtcEnvironment } from "./testing/fake-rtc.ts";
+import { fakeSignaling } from "./testing/fake-signaling.ts";
+import { joinAck, person } from "./testing/people.ts";
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+const settle = () => vi.advanceTimersByTimeAsync(0);
+const refusal = (code: string, retry_after_ms?: number) =>
+  new SignalError({ code, message: "", ...(retry_after_ms ? { retry_after_ms } : {}) });
+const delta = (since: number, rev: number, rest: Partial<RosterDelta> = {}): RosterDelta => ({
+  since,
+  rev,
+  joined: [],
+  changed: [],
+  left: [],
+  ...rest,
+});
+const offerFrom = (from: string): SignalIn => ({
+  from,
+  seq: 1,
+  neg: `${from}-1`,
+  kind: "offer",
+  sdp: "x audio,video",
+  restart: false,
+});
+
+function setup() {
+  const server = fakeSignaling();
+  const rtc = fakeRtcEnvironment();
+  const iceAsked: string[] = [];
+  const mesh = createMesh({
+    signaling: server.signaling,
+    rtc,
+    api: {
+      async ice(token) {
+        iceAsked.push(token);
+        return { ice_servers: [{ urls: ["turn:new"] }], ice_ttl_s: 0 };
+      },
+    },
+  });
+  const log: string[] = [];
+  const note = <K extends keyof MeshEvents>(name: K, text: (payload: MeshEvents[K]) => string) =>
+    mesh.on(name, (payload) => log.push(`${name} ${text(payload)}`));
+  note("joined", (peer) => peer.peer_id);
+  note("left", ({ peer, reason }) => `${peer.peer_id} ${reason}`);
+  note("ended", ({ code }) => code);
+  note("trouble", String);
+  return { server, rtc, mesh, log, iceAsked };
+}
+
+/** In a meeting with "a" and "b", as of revision 5. */
+async function joined(rest = {}) {
+  const t = setup();
+  t.server.answers.join = () => joinAck("me", 5, [person("a"), person("b")], rest);
+  t.server.up();
+  await t.mesh.join({ meetingId: "key", name: "Me" });
+  await settle();
+  return t;
+}
+
+const ids = (mesh: { peers(): ReadonlyMap<string, unknown> }) => [...mesh.peers().keys()].sort();
+
+describe("joining", () => {
+  test("the newcomer offers to everyone in the roster", async () => {
+    const { server, mesh } = await joined();
+    expect(ids(mesh)).toEqual(["a", "b"]);
+    expect(server.signals.map(({ to, kind }) => `${kind} ${to}`).sort()).toEqual(["offer a", "offer b"]);
+    expect(mesh.view()).toMatchObject({ status: "joined", selfId: "me", meetingName: "a meeting" });
+  });
+
+  test("waits for the connection", async () => {
+    const { server, mesh } = setup();
+    server.answers.join = () => joinAck("me", 1, []);
+    const done = mesh.join({ meetingId: "key", name: "Me" });
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(server.joins).toEqual([]);
+    server.up();
+    await done;
+    expect(mesh.view().status).toBe("joined");
+  });
+
+  test("gives up when no server is there", async () => {
+    const { mesh } = setup();
+    const done = expect(mesh.join({ meetingId: "key", name: "Me" })).rejects.toMatchObject({
+      code: "unreachable",
+    });
+    await vi.advanceTimersByTimeAsync(15_000);
+    await done;
+  });
+
+  test("a refusal is the caller's to show", async () => {
+    const { server, mesh } = setup();
+    server.answers.join = () => refusal("meeting_full");
+    server.up();
+    await expect(mesh.join({ meetingId: "key", name: "Me" })).rejects.toMatchObject({ code: "meeting_full" });
+    expect(server.state.closed).toBe(true);
+  });
+
+  test("who joins later is waited for, not offered to", async () => {
+    const { server, mesh, log } = await joined();
+    server.signals.splice(0);
+    server.emit("delta", delta(5, 6, { joined: [person("c")] }));
+    await settle();
+    expect(ids(mesh)).toEqual(["a", "b", "c"]);
+    expect(server.signals).toEqual([]);
+    expect(log).toEqual(["joined c"]);
+    server.emit("signal", offerFrom("c"));
+    await settle();
+    expect(server.signals.map(({ to, kind }) => `${kind} ${to}`)).toEqual(["answer c"]);
+  });
+
+  test("what arrives before the ack is not lost", async () => {
+    const { server, mesh } = setup();
+    server.up();
+    server.answers.join = () => {
+      server.emit("delta", delta(5, 6, { joined: [person("c")] }));
+      server.emit("signal", offerFrom("c"));
+      return joinAck("me", 5, [person("a")]);
+    };
+    await mesh.join({ meetingId: "key", name: "Me" });
+    await settle();
+    expect(ids(mesh)).toEqual(["a", "c"]);
+    expect(server.signals.map(({ to, kind }) => `${kind} ${to}`).sort()).toEqual(["answer c", "offer a"]);
+  });
+});
+
+describe("the roster", () => {
+  test("who left is closed and forgotten", async () => {
+    const { server, mesh, rtc, log } = await joined();
+    server.emit("delta", delta(5, 6, { left: [{ peer_id: "a", reason: "timeout" }] }));
+    expect(ids(mesh)).toEqual(["b"]);
+    expect(rtc.made[0]?.closed).toBe(true);
+    expect(log).toEqual(["left a timeout"]);
+  });
+
+  test("a gap asks for the whole list, once, and applies what came meanwhile", async () => {
+    const { server, mesh } = await joined();
+    server.answers.sync = () => ({ rev: 7, peers: [person("a"), person("c")] });
+    server.emit("delta", delta(6, 7, { joined: [person("c")] }));
+    server.emit("delta", delta(7, 8, { joined: [person("d")] }));
+    await settle();
+    expect(server.syncs).toEqual([5]);
+    expect(ids(mesh)).toEqual(["a", "c", "d"]);
+  });
+
+  test("a signal of someone unknown asks for the whole list and then counts", async () => {
+    const { server, mesh } = await joined();
+    server.signals.splice(0);
+    server.answers.sync = () => ({ rev: 6, peers: [person("a"), person("b"), person("c")] });
+    server.emit("signal", offerFrom("c"));
+    await settle();
+    expect(ids(mesh)).toEqual(["a", "b", "c"]);
+    expect(server.signals.map(({ to, kind }) => `${kind} ${to}`)).toEqual(["answer c"]);
+  });
+
+  test("what belongs to another meeting is ignored", async () => {
+    const { server, mesh } = await joined();
+    server.emit("delta", delta(5, 6, { meeting_id: "other", left: [{ peer_id: "a", reason: "leave" }] }));
+    expect(ids(mesh)).toEqual(["a", "b"]);
+  });
+
+  test("our own role changes with the roster", async () => {
+    const { server, mesh } = await joined();
+    server.emit("delta", delta(5, 6, { changed: [{ peer_id: "me", role: "host" }] }));
+    expect(mesh.view().role).toBe("host");
+  });
+});
+
+describe("losing the signaling connection", () => {
+  test("keeps every peer connection, and resumes as the same participant", async () => {
+    const { server, mesh, rtc, log } = await joined();
+    server.down();
+    expect(mesh.view().status).toBe("reconnecting");
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(rtc.made.some((made) => made.closed)).toBe(false);
+    server.answers.join = () => joinAck("me", 8, [person("a"), person("c")], { resumed: true });
+    server.signals.splice(0);
+    server.up();
+    await settle();
+    expect(server.joins[1]).toMatchObject({ resume_token: "token 5" });
+    expect(mesh.view().status).toBe("joined");
+    expect(ids(mesh)).toEqual(["a", "c"]);
+    expect(rtc.made.map((made) => made.closed)).toEqual([false, true, false]);
+    expect(log).toEqual(["left b leave", "joined c"]);
+    // c came while we were away and has offered to us.
+    expect(server.signals).toEqual([]);
+  });
+
+  test("the rotated token is used the next time", async () => {
+    const { server } = await joined();
+    server.answers.join = () => joinAck("me", 6, [], { resumed: true });
+    for (let i = 0; i < 2; i++) {
+      server.down();
+      server.up();
+      await settle();
+    }
+    expect(server.joins.map((join) => join.resume_token)).toEqual([undefined, "token 5", "token 6"]);
+  });
+
+  test("signals made meanwhile are sent afterwards, in order", async () => {
+    const { server, rtc } = await joined();
+    server.down();
+    server.signals.splice(0);
+    const [toA] = rtc.made;
+    toA?.find("c1");
+    await vi.advanceTimersByTimeAsync(timing.batchMs);
+    toA?.find("c2");
+    await vi.advanceTimersByTimeAsync(timing.batchMs);
+    expect(server.signals).toEqual([]);
+    server.answers.join = () => joinAck("me", 5, [person("a"), person("b")], { resumed: true });
+    server.up();
+    await settle();
+    const list = server.signals.flatMap((signal) => (signal.kind === "candidates" ? signal.list : []));
+    expect(list.map(({ candidate }) => candidate)).toEqual(["c1", "c2"]);
+  });
+
+  test("a seat that has expired is taken anew, with new connections", async () => {
+    const { server, mesh, rtc } = await joined();
+    server.down();
+    server.answers.join = ({ resume_token }) =>
+      resume_token ? refusal("resume_expired") : joinAck("me2", 9, [person("a")]);
+    server.signals.splice(0);
+    server.up();
+    await settle();
+    expect(mesh.view()).toMatchObject({ status: "joined", selfId: "me2" });
+    expect(rtc.made.map((made) => made.closed)).toEqual([true, true, false]);
+    expect(server.signals.map(({ to, kind }) => `${kind} ${to}`)).toEqual(["offer a"]);
+  });
+
+  test("a server that cannot yet is asked again when it says", async () => {
+    const { server, mesh } = await joined();
+    server.down();
+    server.answers.join = () => refusal("unavailable", 3_000);
+    server.up();
+    await settle();
+    server.answers.join = () => joinAck("me", 5, [person("a"), person("b")], { resumed: true });
+    await vi.advanceTimersByTimeAsync(2_999);
+    expect(mesh.view().status).toBe("reconnecting");
+    await vi.advanceTimersByTimeAsync(1);
+    expect(mesh.view().status).toBe("joined");
+  });
+
+  test("a server that has lost us, while the connection holds, is joined again", async () => {
+    const { server, rtc, mesh } = await joined();
+    server.answers.signal = () => refusal("not_joined");
+    server.answers.join = () => joinAck("me", 6, [person("a"), person("b")], { resumed: true });
+    rtc.made[0]?.find("c1");
+    await vi.advanceTimersByTimeAsync(timing.batchMs);
+    expect(server.joins.length).toBe(2);
+    expect(mesh.view().status).toBe("joined");
+    expect(rtc.made.map((made) => made.closed)).toEqual([false, false]);
+  });
+
+  test("a meeting that is over ends the participation", async () => {
+    const { server, mesh, rtc, log } = await joined();
+    server.down();
+    server.answers.join = () => refusal("meeting_not_found");
+    server.up();
+    await settle();
+    expect(mesh.view().status).toBe("ended");
+    expect(log).toEqual(["ended meeting_not_found"]);
+    expect(rtc.made.every((made) => made.closed)).toBe(true);
+  });
+});
+
+describe("leaving", () => {
+  test("tells the server, closes all, and names the seat for a beacon", async () => {
+    const { server, mesh, rtc } = await joined();
+    expect(mesh.leave()).toEqual({ peer_id: "me", resume_token: "token 5" });
+    expect(server.state).toMatchObject({ left: 1, closed: true });
+    expect(rtc.made.every((made) => made.closed)).toBe(true);
+    expect(mesh.view()).toMatchObject({ status: "ended", peers: [] });
+    expect(mesh.leave()).toBeNull();
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test("being removed by the host says so", async () => {
+    const { server, mesh, log } = await joined();
+    server.emit("closed", { code: "kicked", reason: "", rejoin: false });
+    expect(mesh.view().status).toBe("ended");
+    expect(log).toEqual(["ended kicked"]);
+  });
+});
+
+test("ICE servers are renewed before they expire", async () => {
+  const { iceAsked } = await joined({ ice_ttl_s: 100 });
+  await vi.advanceTimersByTimeAsync(79_000);
+  expect(iceAsked).toEqual([]);
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(iceAsked).toEqual(["token 5"]);
+});
+
+test("a signal that is refused for its rate is sent again", async () => {
+  const { server, rtc } = await joined();
+  server.signals.splice(0);
+  server.answers.signal = () => refusal("rate_limited", 700);
+  rtc.made[0]?.find("c1");
+  await vi.advanceTimersByTimeAsync(timing.batchMs);
+  server.answers.signal = () => undefined;
+  await vi.advanceTimersByTimeAsync(700);
+  expect(server.signals.map(({ kind }) => kind)).toEqual(["candidates"]);
+});

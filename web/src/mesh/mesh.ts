@@ -1,0 +1,430 @@
+/**
+ * One participation in one meeting: the roster, a Peer for everyone in it, and coming back after the
+ * signaling connection was lost. Media never stops for that: peers live as long as we are who we are.
+ */
+import type { Api } from "./api.ts";
+import { codeOf, localError, SignalError } from "./errors.ts";
+import { createEvents, type Events } from "./events.ts";
+import { createOutbox } from "./outbox.ts";
+import { createPeer, noTracks, type Peer, type PeerState, type Tracks } from "./peer.ts";
+import type {
+  IceServer,
+  JoinAck,
+  JoinRequest,
+  MediaState,
+  PeerInfo,
+  Policy,
+  RosterDelta,
+  SignalIn,
+} from "./protocol.ts";
+import { createRoster, type RosterDiff, type RosterView } from "./roster.ts";
+import { browserRtc, type RtcEnvironment } from "./rtc.ts";
+import type { Signaling } from "./signaling.ts";
+
+/** `reconnecting`: no signaling at present; media flows on. */
+export type MeshStatus = "idle" | "joining" | "joined" | "reconnecting" | "ended";
+
+export interface PeerView {
+  info: PeerInfo;
+  state: PeerState;
+  tracks: Tracks;
+}
+
+export interface MeshView {
+  status: MeshStatus;
+  selfId: string;
+  role: PeerInfo["role"];
+  meetingName: string;
+  policy: Policy | null;
+  peers: PeerView[];
+}
+
+export interface MeshEvents {
+  /** view() has changed. */
+  change: undefined;
+  joined: PeerInfo;
+  left: { peer: PeerInfo; reason: string };
+  /** Out of the meeting, not by our own wish. */
+  ended: { code: string };
+  /** Nothing the user can act on; for the console. */
+  trouble: unknown;
+}
+
+export interface JoinOptions {
+  meetingId: string;
+  name: string;
+  hostKey?: string;
+  password?: string;
+}
+
+/** What lets an HTTP beacon say that we left. */
+export interface Seat {
+  peer_id: string;
+  resume_token: string;
+}
+
+export interface Mesh {
+  readonly on: Events<MeshEvents>["on"];
+  view(): MeshView;
+  /** The peers by peer_id. Each one's connection() is its RTCPeerConnection, for statistics and debugging. */
+  peers(): ReadonlyMap<string, Peer>;
+  join(options: JoinOptions): Promise<void>;
+  /** What we send. May be called at any time. */
+  setTracks(tracks: Tracks): void;
+  /** What we say of it to the others. May be called at any time. */
+  setMedia(media: MediaState): void;
+  rename(name: string): Promise<void>;
+  /** Out at once, and for good. Returns the seat that was left, for a beacon. */
+  leave(): Seat | null;
+}
+
+export interface MeshOptions {
+  signaling: Signaling;
+  api: Pick<Api, "ice">;
+  rtc?: RtcEnvironment;
+}
+
+/** The first join waits this long for a connection. */
+const connectTimeoutMs = 15_000;
+/** Codes after which joining again may succeed without anyone doing anything. */
+const passing = new Set([
+  "rate_limited",
+  "unavailable",
+  "server_draining",
+  "server_full",
+  "too_many_from_ip",
+  "internal",
+  "timeout",
+  "malformed",
+]);
+const maxPending = 64;
+
+export function createMesh({ signaling, api, rtc = browserRtc }: MeshOptions): Mesh {
+  const events = createEvents<MeshEvents>();
+  const peers = new Map<string, Peer>();
+  let status: MeshStatus = "idle";
+  let tracks: Tracks = noTracks;
+  let media: MediaState = { audio: false, video: false, screen: false, hand: null };
+
+  // Who we are; set by join and resume.
+  let request: JoinRequest | undefined;
+  let seat: Seat | undefined;
+  let roster: RosterView = createRoster("");
+  let role: PeerInfo["role"] = "guest";
+  let meetingName = "";
+  let policy: Policy | null = null;
+  let iceServers: IceServer[] = [];
+  let iceTimer: ReturnType<typeof setTimeout> | undefined;
+  let rejoinTimer: ReturnType<typeof setTimeout> | undefined;
+  let rejoinAttempts = 0;
+  let negs = 0;
+
+  // What came before it can be understood.
+  let pendingDeltas: RosterDelta[] = [];
+  let strangers: SignalIn[] = [];
+  let syncing = false;
+
+  const trouble = (error: unknown) => events.emit("trouble", error);
+  const changed = () => events.emit("change", undefined);
+  const online = () => status === "joined" && signaling.ready();
+
+  const outbox = createOutbox({
+    ready: online,
+    send: (message) => signaling.signal(message),
+    onError(error) {
+      trouble(error);
+      if (codeOf(error) === "not_joined" && status === "joined") {
+        // The server has lost us, though the connection holds: take the seat again.
+        status = "reconnecting";
+        changed();
+        void rejoin();
+      }
+    },
+  });
+
+  // Peers.
+
+  function addPeer(info: PeerInfo, offers: boolean): void {
+    const peerId = info.peer_id;
+    peers.set(
+      peerId,
+      createPeer({
+        selfId: seat?.peer_id ?? "",
+        peerId,
+        offers,
+        rtc,
+        iceServers: () => iceServers,
+        nextNeg: () => `${seat?.peer_id}-${++negs}`,
+        send: (body) => outbox.push(peerId, body),
+        online,
+        tracks,
+        onChange: changed,
+        onError: trouble,
+      }),
+    );
+    const waiting = strangers.filter((signal) => signal.from === peerId);
+    strangers = strangers.filter((signal) => signal.from !== peerId);
+    for (const signal of waiting) peers.get(peerId)?.receive(signal);
+  }
+
+  function removePeer(peerId: string): void {
+    peers.get(peerId)?.close();
+    peers.delete(peerId);
+    outbox.drop(peerId);
+  }
+
+  /** `offers`: we are the newcomer to those who are new in the list. */
+  function follow(diff: RosterDiff, offers: boolean): void {
+    for (const { peer, reason } of diff.left) {
+      removePeer(peer.peer_id);
+      events.emit("left", { peer, reason });
+    }
+    for (const peer of diff.joined) {
+      addPeer(peer, offers);
+      if (!offers) events.emit("joined", peer);
+    }
+    changed();
+  }
+
+  // Roster.
+
+  function takeDelta(delta: RosterDelta): void {
+    if (!ours(delta.meeting_id)) return;
+    const diff = status === "joined" || status === "reconnecting" ? roster.apply(delta) : "gap";
+    if (diff === "old") return;
+    if (diff === "gap") {
+      pendingDeltas = [...pendingDeltas, delta].slice(-maxPending);
+      void sync();
+      return;
+    }
+    const self = delta.changed.find((change) => change.peer_id === seat?.peer_id);
+    if (self?.role) role = self.role;
+    follow(diff, false);
+  }
+
+  function takePending(): void {
+    const deltas = pendingDeltas;
+    pendingDeltas = [];
+    for (const delta of deltas) takeDelta(delta);
+  }
+
+  async function sync(): Promise<void> {
+    if (syncing || !online()) return; // a rejoin brings the whole roster
+    syncing = true;
+    try {
+      const full = await signaling.sync(roster.rev());
+      if (status === "joined") follow(roster.replace(full.rev, full.peers), false);
+    } catch (error) {
+      trouble(error);
+    } finally {
+      syncing = false;
+    }
+    takePending();
+  }
+
+  const ours = (meetingId: string | undefined) =>
+    meetingId === undefined || meetingId === request?.meeting_id;
+
+  // Joining and coming back.
+
+  function take(ack: JoinAck): void {
+    const same = ack.resumed && ack.peer_id === seat?.peer_id;
+    if (!same) {
+      for (const peerId of [...peers.keys()]) removePeer(peerId);
+      roster = createRoster(ack.peer_id);
+    }
+    seat = { peer_id: ack.peer_id, resume_token: ack.resume_token };
+    role = ack.role;
+    meetingName = ack.meeting.name;
+    policy = ack.meeting.policy;
+    rejoinAttempts = 0;
+    setIce(ack.ice_servers, ack.ice_ttl_s);
+    status = "joined";
+    // Who came while we were away has offered to us; to whom we come, we offer.
+    follow(roster.replace(ack.rev, ack.peers), !same);
+    takePending();
+    outbox.flush();
+    for (const peer of peers.values()) peer.retry();
+    if (same || media.screen || media.hand !== null) tellMedia();
+  }
+
+  async function rejoin(): Promise<void> {
+    clearTimeout(rejoinTimer);
+    if (!request || status !== "reconnecting" || !signaling.ready()) return;
+    try {
+      const { audio, video } = media;
+      const resume = seat ? { resume_token: seat.resume_token } : {};
+      const ack = await signaling.join({ ...request, ...resume, media: { audio, video } });
+      if (status === "reconnecting") take(ack);
+    } catch (error) {
+      rejoinFailed(error);
+    }
+  }
+
+  function rejoinFailed(error: unknown): void {
+    const code = codeOf(error);
+    if (status !== "reconnecting" || code === "disconnected") return; // the next `ready` tries again
+    if (code === "resume_expired" || code === "token_expired" || code === "unauthorized") {
+      // The meeting has gone on without us: join it again, as someone new.
+      if (seat) {
+        seat = undefined;
+        void rejoin();
+      } else {
+        end(code);
+      }
+    } else if (passing.has(code)) {
+      const wait = error instanceof SignalError ? error.retryAfterMs : undefined;
+      const backoff = Math.min(5_000, 500 * 2 ** Math.min(rejoinAttempts++, 4));
+      clearTimeout(rejoinTimer);
+      rejoinTimer = setTimeout(() => void rejoin(), wait ?? backoff);
+    } else {
+      end(code);
+    }
+  }
+
+  function end(code: string): void {
+    if (status === "ended") return;
+    status = "ended";
+    clearTimeout(iceTimer);
+    clearTimeout(rejoinTimer);
+    for (const peerId of [...peers.keys()]) removePeer(peerId);
+    signaling.close();
+    events.emit("ended", { code });
+    changed();
+  }
+
+  function connected(): Promise<void> {
+    if (signaling.ready()) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        stop();
+        reject(localError("unreachable", "the server could not be reached"));
+      }, connectTimeoutMs);
+      const stop = signaling.on("ready", () => {
+        clearTimeout(timer);
+        stop();
+        resolve();
+      });
+    });
+  }
+
+  // ICE servers and what we send.
+
+  function setIce(servers: IceServer[], ttlSeconds: number): void {
+    iceServers = servers;
+    for (const peer of peers.values()) peer.refreshIce();
+    clearTimeout(iceTimer);
+    // A little before the credentials run out.
+    if (ttlSeconds > 0) iceTimer = setTimeout(() => void renewIce(), ttlSeconds * 800);
+  }
+
+  async function renewIce(): Promise<void> {
+    if (!seat || status === "ended") return;
+    try {
+      const { ice_servers, ice_ttl_s } = await api.ice(seat.resume_token);
+      setIce(ice_servers, ice_ttl_s);
+    } catch (error) {
+      trouble(error);
+      iceTimer = setTimeout(() => void renewIce(), 30_000);
+    }
+  }
+
+  function tellMedia(): void {
+    if (online()) signaling.mediaState(media).catch(trouble);
+  }
+
+  // What the connection says.
+
+  signaling.on("ready", () => void rejoin());
+  signaling.on("lost", ({ final }) => {
+    if (status !== "joined" && status !== "reconnecting") return;
+    if (final) {
+      end("disconnected");
+      return;
+    }
+    status = "reconnecting";
+    changed();
+  });
+  signaling.on("closed", ({ code, rejoin }) => {
+    if (!rejoin) end(code);
+  });
+  signaling.on("delta", takeDelta);
+  signaling.on("roster", (full) => {
+    if (status === "joined" && ours(full.meeting_id)) follow(roster.replace(full.rev, full.peers), false);
+  });
+  signaling.on("policy", (next) => {
+    policy = next;
+    changed();
+  });
+  signaling.on("signal", (signal) => {
+    const peer = peers.get(signal.from);
+    if (peer) return peer.receive(signal);
+    // Its sender is not in our roster yet: the ack or the sync that names it is on its way.
+    strangers = [...strangers, signal].slice(-maxPending);
+    void sync();
+  });
+  signaling.on("malformed", trouble);
+
+  return {
+    on: events.on,
+    peers: () => peers,
+
+    view: () => ({
+      status,
+      selfId: seat?.peer_id ?? "",
+      role,
+      meetingName,
+      policy,
+      peers: [...peers].flatMap(([peerId, peer]) => {
+        const info = roster.get(peerId);
+        return info ? [{ info, state: peer.state(), tracks: peer.remote() }] : [];
+      }),
+    }),
+
+    async join({ meetingId, name, hostKey, password }) {
+      if (status !== "idle") throw new Error("a mesh joins once");
+      status = "joining";
+      try {
+        await connected();
+        request = {
+          meeting_id: meetingId,
+          user_id: name,
+          name,
+          ...(hostKey ? { host_key: hostKey } : {}),
+          ...(password ? { password } : {}),
+          media: { audio: media.audio, video: media.video },
+        };
+        take(await signaling.join(request));
+      } catch (error) {
+        status = "ended";
+        signaling.close();
+        throw error;
+      }
+    },
+
+    setTracks(next) {
+      tracks = next;
+      for (const peer of peers.values()) peer.setTracks(next);
+    },
+
+    setMedia(next) {
+      media = next;
+      tellMedia();
+    },
+
+    rename: (name) => signaling.rename(name),
+
+    leave() {
+      if (status === "ended") return null;
+      const left = seat ?? null;
+      if (online()) signaling.leave().catch(() => {}); // the beacon says it again
+      status = "ended";
+      clearTimeout(iceTimer);
+      clearTimeout(rejoinTimer);
+      for (const peerId of [...peers.keys()]) removePeer(peerId);
+      signaling.close();
+      changed();
+      return left;
+    },
+  };
+}

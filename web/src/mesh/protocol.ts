@@ -1,0 +1,437 @@
+/**
+ * The words on the wire (protocol 2), as the client sees them, and parsers that check what the server
+ * sends before anything believes it. Field names are those of the wire.
+ */
+
+export interface MediaState {
+  audio: boolean;
+  video: boolean;
+  screen: boolean;
+  /** When the hand went up, in ms since 1970; null while it is down. */
+  hand: number | null;
+}
+
+export interface PeerInfo {
+  peer_id: string;
+  user_id: string;
+  name: string;
+  role: "host" | "guest";
+  state: "online" | "away";
+  media: MediaState;
+}
+
+export interface PeerChange {
+  peer_id: string;
+  name?: string;
+  role?: PeerInfo["role"];
+  state?: PeerInfo["state"];
+  media?: MediaState;
+}
+
+/** The net effect of all roster changes after `since` up to `rev`. */
+export interface RosterDelta {
+  meeting_id?: string;
+  since: number;
+  rev: number;
+  joined: PeerInfo[];
+  changed: PeerChange[];
+  left: { peer_id: string; reason: string }[];
+}
+
+export interface Roster {
+  meeting_id?: string;
+  rev: number;
+  peers: PeerInfo[];
+}
+
+export interface Policy {
+  camera: boolean;
+  speak: boolean;
+  rename: boolean;
+  chat: boolean;
+  locked: boolean;
+  lobby: boolean;
+  max_peers: number;
+}
+
+export interface Welcome {
+  protocol: number;
+  server: string;
+  epoch: string;
+  limits: { sdp: number; candidate: number; batch: number; peers: number };
+}
+
+export interface JoinRequest {
+  meeting_id: string;
+  user_id: string;
+  name: string;
+  host_key?: string;
+  password?: string;
+  resume_token?: string;
+  media: Pick<MediaState, "audio" | "video">;
+}
+
+export interface JoinAck {
+  peer_id: string;
+  rev: number;
+  role: PeerInfo["role"];
+  resume_token: string;
+  resume_ttl_ms: number;
+  resumed: boolean;
+  peers: PeerInfo[];
+  meeting: { name: string; policy: Policy };
+  ice_servers: IceServer[];
+  ice_ttl_s: number;
+}
+
+export interface IceServer {
+  urls: string[];
+  username?: string;
+  credential?: string;
+}
+
+export interface Candidate {
+  candidate: string;
+  sdpMid: string | null;
+  sdpMLineIndex: number | null;
+  usernameFragment: string | null;
+}
+
+/** What one peer says to another. `neg` names the offer that a message belongs to. */
+export type SignalBody =
+  | { kind: "offer"; neg: string; sdp: string; restart: boolean }
+  | { kind: "answer"; neg: string; sdp: string }
+  | { kind: "candidates"; neg: string; list: Candidate[]; end: boolean }
+  /** "Please make me an offer." */
+  | { kind: "renegotiate"; neg: string }
+  /** "I have thrown our connection away; what comes next is a new one." */
+  | { kind: "bye"; neg: string };
+
+export type SignalOut = SignalBody & { to: string };
+export type SignalIn = SignalBody & { from: string; seq: number };
+
+export interface Closed {
+  code: string;
+  reason: string;
+  rejoin: boolean;
+}
+
+export interface ErrorReply {
+  code: string;
+  message: string;
+  field?: string;
+  retry_after_ms?: number;
+  ref?: string;
+}
+
+export interface MeetingInfo {
+  meeting_id: string;
+  name: string;
+  participants: number;
+}
+
+export interface CreatedMeeting {
+  meeting_id: string;
+  name: string;
+  host_key: string;
+  join_url: string;
+}
+
+/** What was received is not what the contract says. `path` names the field. */
+export class MalformedMessage extends Error {
+  constructor(
+    readonly path: string,
+    expected: string,
+  ) {
+    super(`${path}: expected ${expected}`);
+    this.name = "MalformedMessage";
+  }
+}
+
+// Readers. Each takes the value and the path that an error shall name.
+
+type Reader<T> = (value: unknown, path: string) => T;
+type Fields = Record<string, unknown>;
+
+const object: Reader<Fields> = (value, path) => {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new MalformedMessage(path, "an object");
+  }
+  return value as Fields;
+};
+
+const string: Reader<string> = (value, path) => {
+  if (typeof value !== "string") throw new MalformedMessage(path, "a string");
+  return value;
+};
+
+const id: Reader<string> = (value, path) => {
+  const text = string(value, path);
+  if (text === "") throw new MalformedMessage(path, "a non-empty string");
+  return text;
+};
+
+const boolean: Reader<boolean> = (value, path) => {
+  if (typeof value !== "boolean") throw new MalformedMessage(path, "a boolean");
+  return value;
+};
+
+const number: Reader<number> = (value, path) => {
+  if (typeof value !== "number" || !Number.isFinite(value)) throw new MalformedMessage(path, "a number");
+  return value;
+};
+
+/** A revision, a count, a time: whole and not negative. */
+const count: Reader<number> = (value, path) => {
+  const n = number(value, path);
+  if (!Number.isSafeInteger(n) || n < 0) throw new MalformedMessage(path, "a whole number");
+  return n;
+};
+
+const oneOf =
+  <T extends string>(...allowed: T[]): Reader<T> =>
+  (value, path) => {
+    if (!allowed.includes(value as T)) throw new MalformedMessage(path, allowed.join("|"));
+    return value as T;
+  };
+
+const nullable =
+  <T>(read: Reader<T>): Reader<T | null> =>
+  (value, path) =>
+    value === null || value === undefined ? null : read(value, path);
+
+/** An absent or null list is an empty one: empty lists are left out on the wire. */
+const list =
+  <T>(read: Reader<T>): Reader<T[]> =>
+  (value, path) => {
+    if (value === undefined || value === null) return [];
+    if (!Array.isArray(value)) throw new MalformedMessage(path, "a list");
+    return value.map((item, i) => read(item, `${path}[${i}]`));
+  };
+
+/** `{[key]: value}` if the field is there, nothing if not. */
+function optional<K extends string, T>(o: Fields, key: K, read: Reader<T>, path: string): { [P in K]?: T } {
+  const value = o[key];
+  if (value === undefined || value === null) return {};
+  return { [key]: read(value, `${path}.${key}`) } as { [P in K]?: T };
+}
+
+const role = oneOf("host", "guest");
+const presence = oneOf("online", "away");
+
+const media: Reader<MediaState> = (value, path) => {
+  const o = object(value, path);
+  return {
+    audio: boolean(o.audio, `${path}.audio`),
+    video: boolean(o.video, `${path}.video`),
+    screen: boolean(o.screen ?? false, `${path}.screen`),
+    hand: nullable(number)(o.hand, `${path}.hand`),
+  };
+};
+
+const peer: Reader<PeerInfo> = (value, path) => {
+  const o = object(value, path);
+  return {
+    peer_id: id(o.peer_id, `${path}.peer_id`),
+    user_id: string(o.user_id, `${path}.user_id`),
+    name: string(o.name, `${path}.name`),
+    role: role(o.role, `${path}.role`),
+    state: presence(o.state, `${path}.state`),
+    media: media(o.media, `${path}.media`),
+  };
+};
+
+const change: Reader<PeerChange> = (value, path) => {
+  const o = object(value, path);
+  return {
+    peer_id: id(o.peer_id, `${path}.peer_id`),
+    ...optional(o, "name", string, path),
+    ...optional(o, "role", role, path),
+    ...optional(o, "state", presence, path),
+    ...optional(o, "media", media, path),
+  };
+};
+
+const iceServer: Reader<IceServer> = (value, path) => {
+  const o = object(value, path);
+  const urls = typeof o.urls === "string" ? [o.urls] : list(id)(o.urls, `${path}.urls`);
+  return { urls, ...optional(o, "username", string, path), ...optional(o, "credential", string, path) };
+};
+
+const candidate: Reader<Candidate> = (value, path) => {
+  const o = object(value, path);
+  return {
+    candidate: string(o.candidate, `${path}.candidate`),
+    sdpMid: nullable(string)(o.sdpMid, `${path}.sdpMid`),
+    sdpMLineIndex: nullable(count)(o.sdpMLineIndex, `${path}.sdpMLineIndex`),
+    usernameFragment: nullable(string)(o.usernameFragment, `${path}.usernameFragment`),
+  };
+};
+
+const policy: Reader<Policy> = (value, path) => {
+  const o = object(value, path);
+  return {
+    camera: boolean(o.camera, `${path}.camera`),
+    speak: boolean(o.speak, `${path}.speak`),
+    rename: boolean(o.rename, `${path}.rename`),
+    chat: boolean(o.chat, `${path}.chat`),
+    locked: boolean(o.locked, `${path}.locked`),
+    lobby: boolean(o.lobby, `${path}.lobby`),
+    max_peers: count(o.max_peers, `${path}.max_peers`),
+  };
+};
+
+// Parsers, one per message.
+
+export function parseWelcome(value: unknown): Welcome {
+  const o = object(value, "welcome");
+  const limits = object(o.limits, "welcome.limits");
+  return {
+    protocol: count(o.protocol, "welcome.protocol"),
+    server: string(o.server, "welcome.server"),
+    epoch: String(o.epoch ?? ""),
+    limits: {
+      sdp: count(limits.sdp, "welcome.limits.sdp"),
+      candidate: count(limits.candidate, "welcome.limits.candidate"),
+      batch: count(limits.batch, "welcome.limits.batch"),
+      peers: count(limits.peers, "welcome.limits.peers"),
+    },
+  };
+}
+
+/** Reads any ack: its fields if it says `ok:true`, an ErrorReply if not. */
+export function parseAck(value: unknown): { ok: true; fields: Fields } | { ok: false; error: ErrorReply } {
+  const o = object(value, "ack");
+  return boolean(o.ok, "ack.ok") ? { ok: true, fields: o } : { ok: false, error: parseErrorReply(o) };
+}
+
+export function parseErrorReply(value: unknown): ErrorReply {
+  const o = object(value, "error");
+  return {
+    code: id(o.code, "error.code"),
+    message: string(o.message ?? "", "error.message"),
+    ...optional(o, "field", string, "error"),
+    ...optional(o, "retry_after_ms", number, "error"),
+    ...optional(o, "ref", string, "error"),
+  };
+}
+
+export function parseJoinAck(value: unknown): JoinAck {
+  const o = object(value, "join");
+  const meeting = object(o.meeting, "join.meeting");
+  return {
+    peer_id: id(o.peer_id, "join.peer_id"),
+    rev: count(o.rev, "join.rev"),
+    role: role(o.role, "join.role"),
+    resume_token: id(o.resume_token, "join.resume_token"),
+    resume_ttl_ms: count(o.resume_ttl_ms, "join.resume_ttl_ms"),
+    resumed: boolean(o.resumed ?? false, "join.resumed"),
+    peers: list(peer)(o.peers, "join.peers"),
+    meeting: {
+      name: string(meeting.name ?? "", "join.meeting.name"),
+      policy: policy(meeting.policy, "join.meeting.policy"),
+    },
+    ...parseIce(o, "join"),
+  };
+}
+
+export function parseIce(value: unknown, path = "ice"): { ice_servers: IceServer[]; ice_ttl_s: number } {
+  const o = object(value, path);
+  return {
+    ice_servers: list(iceServer)(o.ice_servers, `${path}.ice_servers`),
+    ice_ttl_s: number(o.ice_ttl_s ?? 0, `${path}.ice_ttl_s`),
+  };
+}
+
+export function parseRosterDelta(value: unknown): RosterDelta {
+  const o = object(value, "update");
+  return {
+    ...optional(o, "meeting_id", string, "update"),
+    since: count(o.since, "update.since"),
+    rev: count(o.rev, "update.rev"),
+    joined: list(peer)(o.joined, "update.joined"),
+    changed: list(change)(o.changed, "update.changed"),
+    left: list((item, path) => {
+      const left = object(item, path);
+      return { peer_id: id(left.peer_id, `${path}.peer_id`), reason: string(left.reason, `${path}.reason`) };
+    })(o.left, "update.left"),
+  };
+}
+
+export function parseRoster(value: unknown): Roster {
+  const o = object(value, "roster");
+  return {
+    ...optional(o, "meeting_id", string, "roster"),
+    rev: count(o.rev, "roster.rev"),
+    peers: list(peer)(o.peers, "roster.peers"),
+  };
+}
+
+export function parseSignal(value: unknown): SignalIn {
+  const o = object(value, "signal");
+  const head = {
+    from: id(o.from, "signal.from"),
+    seq: count(o.seq ?? 0, "signal.seq"),
+    neg: string(o.neg ?? "", "signal.neg"),
+  };
+  const kind = oneOf("offer", "answer", "candidates", "renegotiate", "bye")(o.kind, "signal.kind");
+  switch (kind) {
+    case "offer":
+      return {
+        ...head,
+        kind,
+        sdp: id(o.sdp, "signal.sdp"),
+        restart: boolean(o.restart ?? false, "signal.restart"),
+      };
+    case "answer":
+      return { ...head, kind, sdp: id(o.sdp, "signal.sdp") };
+    case "candidates":
+      return {
+        ...head,
+        kind,
+        list: list(candidate)(o.list, "signal.list"),
+        end: boolean(o.end ?? false, "signal.end"),
+      };
+    default:
+      return { ...head, kind };
+  }
+}
+
+export function parseClosed(value: unknown): Closed {
+  const o = object(value, "closed");
+  return {
+    code: id(o.code, "closed.code"),
+    reason: string(o.reason ?? "", "closed.reason"),
+    rejoin: boolean(o.rejoin ?? false, "closed.rejoin"),
+  };
+}
+
+/** `room_state`: the meeting's policy, by itself or as `{policy}`. */
+export function parseRoomState(value: unknown): Policy {
+  const o = object(value, "room_state");
+  return policy(o.policy ?? o, "room_state");
+}
+
+export function parseDraining(value: unknown): { reconnect_after_ms: number } {
+  const o = object(value, "server_draining");
+  return { reconnect_after_ms: count(o.reconnect_after_ms ?? 0, "server_draining.reconnect_after_ms") };
+}
+
+export function parseMeetingInfo(value: unknown): MeetingInfo {
+  const o = object(value, "meeting");
+  return {
+    meeting_id: id(o.meeting_id, "meeting.meeting_id"),
+    name: string(o.name ?? "", "meeting.name"),
+    participants: count(o.participants ?? 0, "meeting.participants"),
+  };
+}
+
+export function parseCreatedMeeting(value: unknown): CreatedMeeting {
+  const o = object(value, "created");
+  return {
+    meeting_id: id(o.meeting_id, "created.meeting_id"),
+    name: string(o.name ?? "", "created.name"),
+    host_key: string(o.host_key, "created.host_key"),
+    join_url: string(o.join_url ?? "", "created.join_url"),
+  };
+}

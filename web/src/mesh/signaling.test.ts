@@ -1,0 +1,136 @@
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { createSignaling, type SocketLike } from "./signaling.ts";
+import { welcome } from "./testing/fake-signaling.ts";
+import { joinAck } from "./testing/people.ts";
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+function fakeSocket() {
+  const listeners = new Map<string, (...args: unknown[]) => void>();
+  const sent: { event: string; payload: unknown; answer(value: unknown): void; fail(): void }[] = [];
+  const calls: string[] = [];
+  const socket: SocketLike = {
+    connected: true,
+    on: (event, listener) => listeners.set(event, listener as (...args: unknown[]) => void),
+    timeout: () => ({
+      emitWithAck: (event, payload) =>
+        new Promise((answer, reject) => {
+          sent.push({ event, payload, answer, fail: () => reject(new Error("operation has timed out")) });
+        }),
+    }),
+    connect: () => calls.push("connect"),
+    disconnect: () => calls.push("disconnect"),
+  };
+  const receive = (event: string, ...args: unknown[]) => listeners.get(event)?.(...args);
+  return { socket, sent, calls, receive };
+}
+
+function connected() {
+  const fake = fakeSocket();
+  const signaling = createSignaling(fake.socket);
+  fake.receive("connect");
+  fake.receive("welcome", welcome);
+  return { ...fake, signaling };
+}
+
+test("is ready only once the server has greeted", () => {
+  const { socket, receive } = fakeSocket();
+  const signaling = createSignaling(socket);
+  receive("connect");
+  expect(signaling.ready()).toBe(false);
+  receive("welcome", welcome);
+  expect(signaling.ready()).toBe(true);
+});
+
+test("a server that does not greet is left and tried again", async () => {
+  const { socket, receive, calls } = fakeSocket();
+  createSignaling(socket);
+  receive("connect");
+  await vi.advanceTimersByTimeAsync(5_300);
+  expect(calls).toEqual(["disconnect", "connect"]);
+});
+
+test("join speaks protocol 2 and returns the checked ack", async () => {
+  const { signaling, sent } = connected();
+  const joining = signaling.join({
+    meeting_id: "k",
+    user_id: "u",
+    name: "u",
+    media: { audio: true, video: true },
+  });
+  expect(sent[0]).toMatchObject({
+    event: "join",
+    payload: { v: 2, SDP: "", CANDIDATE: "", meeting_id: "k" },
+  });
+  const ack = joinAck("p_1", 3, []);
+  sent[0]?.answer({ ok: true, ...ack });
+  expect(await joining).toEqual(ack);
+});
+
+test("a refusal carries its code, field and time to wait", async () => {
+  const { signaling, sent } = connected();
+  const renaming = signaling.rename("x");
+  sent[0]?.answer({
+    ok: false,
+    code: "rate_limited",
+    message: "slow down",
+    retry_after_ms: 250,
+    field: "name",
+  });
+  await expect(renaming).rejects.toMatchObject({ code: "rate_limited", retryAfterMs: 250, field: "name" });
+});
+
+test("no answer is a timeout, a lost connection is not", async () => {
+  const { signaling, sent, receive } = connected();
+  const first = signaling.leave();
+  sent[0]?.fail();
+  await expect(first).rejects.toMatchObject({ code: "timeout" });
+  const second = signaling.leave();
+  receive("disconnect", "transport close");
+  sent[1]?.fail();
+  await expect(second).rejects.toMatchObject({ code: "disconnected" });
+  await expect(signaling.leave()).rejects.toMatchObject({ code: "disconnected" });
+  expect(sent.length).toBe(2);
+});
+
+test("an answer that breaks the contract is not believed", async () => {
+  const { signaling, sent } = connected();
+  const syncing = signaling.sync(1);
+  sent[0]?.answer({ ok: true, rev: "7", peers: [] });
+  await expect(syncing).rejects.toMatchObject({ code: "malformed" });
+});
+
+test("an event that breaks the contract is reported and ignored", () => {
+  const { signaling, receive } = connected();
+  const seen: string[] = [];
+  signaling.on("delta", () => seen.push("delta"));
+  signaling.on("malformed", ({ event, error }) => seen.push(`${event}: ${error.message}`));
+  receive("update_participants", { since: 1, rev: -2 });
+  receive("update_participants", null);
+  receive("update_participants", { since: 1, rev: 2 });
+  expect(seen).toEqual([
+    "update_participants: update.rev: expected a whole number",
+    "update_participants: update: expected an object",
+    "delta",
+  ]);
+});
+
+test("comes back when the server has cut the connection, but not after being shut out", async () => {
+  const first = connected();
+  first.receive("server_draining", { reconnect_after_ms: 900 });
+  first.receive("disconnect", "io server disconnect");
+  await vi.advanceTimersByTimeAsync(899);
+  expect(first.calls).toEqual([]);
+  await vi.advanceTimersByTimeAsync(1);
+  expect(first.calls).toEqual(["connect"]);
+
+  const second = connected();
+  const lost: boolean[] = [];
+  second.signaling.on("lost", ({ final }) => lost.push(final));
+  second.receive("closed", { code: "kicked", reason: "", rejoin: false });
+  second.receive("disconnect", "io server disconnect");
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(second.calls).toEqual([]);
+  expect(lost).toEqual([true]);
+});

@@ -1,0 +1,199 @@
+/**
+ * The connection to the server: events in, requests with acks out. It knows Socket.IO and the wire,
+ * nothing of meetings under way; whoever holds it decides what a new connection means.
+ */
+import { io } from "socket.io-client";
+import { localError, SignalError } from "./errors.ts";
+import { createEvents, type Events } from "./events.ts";
+import {
+  type Closed,
+  type JoinAck,
+  type JoinRequest,
+  type MediaState,
+  type Policy,
+  parseAck,
+  parseClosed,
+  parseDraining,
+  parseJoinAck,
+  parseRoomState,
+  parseRoster,
+  parseRosterDelta,
+  parseSignal,
+  parseWelcome,
+  type Roster,
+  type RosterDelta,
+  type SignalIn,
+  type SignalOut,
+  type Welcome,
+} from "./protocol.ts";
+
+export interface SignalingEvents {
+  /** Connected, and the server is ready to be spoken to. Comes again after each reconnect. */
+  ready: Welcome;
+  /** The connection is lost. It is being made again, unless `final`. */
+  lost: { final: boolean };
+  delta: RosterDelta;
+  roster: Roster;
+  signal: SignalIn;
+  policy: Policy;
+  closed: Closed;
+  /** The server sent something that is not in the contract. It was ignored. */
+  malformed: { event: string; error: Error };
+}
+
+export interface Signaling {
+  readonly on: Events<SignalingEvents>["on"];
+  ready(): boolean;
+  join(request: JoinRequest): Promise<JoinAck>;
+  sync(haveRev: number): Promise<Roster>;
+  signal(message: SignalOut): Promise<void>;
+  mediaState(media: MediaState): Promise<void>;
+  rename(name: string): Promise<void>;
+  leave(): Promise<void>;
+  /** Ends the connection for good. */
+  close(): void;
+}
+
+/** What is used of a socket.io-client socket. Tests put their own in its place. */
+export interface SocketLike {
+  readonly connected: boolean;
+  on(event: string, listener: (...args: never[]) => void): unknown;
+  timeout(ms: number): { emitWithAck(event: string, ...args: unknown[]): Promise<unknown> };
+  connect(): unknown;
+  disconnect(): unknown;
+}
+
+const ackTimeoutMs = 5_000;
+/** A join waits for a database, perhaps one that is just coming back. */
+const joinTimeoutMs = 10_000;
+const welcomeTimeoutMs = 5_000;
+
+export function openSocket(base: string): SocketLike {
+  const url = new URL("socket.io/", base);
+  return io(url.origin, {
+    path: url.pathname,
+    transports: ["websocket", "polling"],
+    // A server that speaks polling only, or a proxy that eats upgrades, is reached all the same.
+    tryAllTransports: true,
+    reconnectionDelay: 300,
+    reconnectionDelayMax: 3_000,
+    // Also what a connection costs that a proxy accepts and drops before the handshake, as one does whose
+    // server is down: the library notices that by this timeout only.
+    timeout: 5_000,
+  });
+}
+
+export function createSignaling(socket: SocketLike): Signaling {
+  const events = createEvents<SignalingEvents>();
+  let ready = false;
+  let ended = false;
+  let reconnectAfterMs = 300;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+
+  function listen<T>(event: string, parse: (value: unknown) => T, take: (message: T) => void): void {
+    socket.on(event, (value: unknown) => {
+      let message: T;
+      try {
+        message = parse(value);
+      } catch (error) {
+        events.emit("malformed", { event, error: error as Error });
+        return;
+      }
+      take(message);
+    });
+  }
+
+  function reconnectIn(ms: number): void {
+    clearTimeout(timer);
+    timer = setTimeout(() => socket.connect(), ms);
+  }
+
+  socket.on("connect", () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      // Connected to something that does not greet: try afresh.
+      socket.disconnect();
+      reconnectIn(reconnectAfterMs);
+    }, welcomeTimeoutMs);
+  });
+
+  socket.on("disconnect", (reason: string) => {
+    clearTimeout(timer);
+    const wasReady = ready;
+    ready = false;
+    // socket.io-client comes back by itself unless the server has cut the connection on purpose.
+    if (!ended && reason === "io server disconnect") reconnectIn(reconnectAfterMs);
+    reconnectAfterMs = 300;
+    if (wasReady || ended) events.emit("lost", { final: ended });
+  });
+
+  listen("welcome", parseWelcome, (welcome) => {
+    clearTimeout(timer);
+    ready = true;
+    events.emit("ready", welcome);
+  });
+  listen("update_participants", parseRosterDelta, (delta) => events.emit("delta", delta));
+  listen("roster", parseRoster, (roster) => events.emit("roster", roster));
+  listen("signal", parseSignal, (signal) => events.emit("signal", signal));
+  listen("room_state", parseRoomState, (policy) => events.emit("policy", policy));
+  listen("server_draining", parseDraining, ({ reconnect_after_ms }) => {
+    reconnectAfterMs = reconnect_after_ms;
+  });
+  listen("closed", parseClosed, (closed) => {
+    if (!closed.rejoin) ended = true;
+    events.emit("closed", closed);
+  });
+
+  async function request(event: string, payload: object, timeoutMs = ackTimeoutMs) {
+    if (!ready) throw localError("disconnected", "not connected");
+    let answer: unknown;
+    try {
+      answer = await socket.timeout(timeoutMs).emitWithAck(event, payload);
+    } catch (cause) {
+      throw ready
+        ? localError("timeout", `no answer to ${event}`, cause)
+        : localError("disconnected", `the connection was lost during ${event}`, cause);
+    }
+    const ack = checked(event, () => parseAck(answer));
+    if (!ack.ok) throw new SignalError(ack.error);
+    return ack.fields;
+  }
+
+  return {
+    on: events.on,
+    ready: () => ready,
+    async join(request_) {
+      const fields = await request("join", { ...request_, SDP: "", CANDIDATE: "", v: 2 }, joinTimeoutMs);
+      return checked("join", () => parseJoinAck(fields));
+    },
+    async sync(haveRev) {
+      const fields = await request("sync", { have_rev: haveRev });
+      return checked("sync", () => parseRoster(fields));
+    },
+    async signal(message) {
+      await request("signal", message);
+    },
+    async mediaState(media) {
+      await request("media_state", media);
+    },
+    async rename(name) {
+      await request("rename", { name });
+    },
+    async leave() {
+      await request("leave", {});
+    },
+    close() {
+      ended = true;
+      clearTimeout(timer);
+      socket.disconnect();
+    },
+  };
+}
+
+function checked<T>(event: string, parse: () => T): T {
+  try {
+    return parse();
+  } catch (cause) {
+    throw localError("malformed", `answer to ${event}`, cause);
+  }
+}

@@ -1,0 +1,89 @@
+import { localError } from "../errors.ts";
+import { createEvents } from "../events.ts";
+import type { JoinAck, JoinRequest, MediaState, Roster, SignalOut, Welcome } from "../protocol.ts";
+import type { Signaling, SignalingEvents } from "../signaling.ts";
+
+export const welcome: Welcome = {
+  protocol: 2,
+  server: "test",
+  epoch: "1",
+  limits: { sdp: 32768, candidate: 2048, batch: 32, peers: 8 },
+};
+
+/** A server of one's own: tests say what each request is answered with, and see what was sent. */
+export function fakeSignaling() {
+  const events = createEvents<SignalingEvents>();
+  const joins: JoinRequest[] = [];
+  const syncs: number[] = [];
+  const signals: SignalOut[] = [];
+  const media: MediaState[] = [];
+  const state = { ready: false, closed: false, left: 0 };
+  const answers = {
+    join: (_: JoinRequest): JoinAck | Error => localError("timeout", "no answer was prepared"),
+    sync: (_: number): Roster | Error => localError("timeout", "no answer was prepared"),
+    signal: (_: SignalOut): Error | undefined => undefined,
+  };
+  const must = () => {
+    if (!state.ready) throw localError("disconnected", "not connected");
+  };
+  const give = <T>(answer: T | Error): T => {
+    if (answer instanceof Error) throw answer;
+    return answer;
+  };
+
+  const signaling: Signaling = {
+    on: events.on,
+    ready: () => state.ready,
+    async join(request) {
+      must();
+      joins.push(request);
+      return give(answers.join(request));
+    },
+    async sync(haveRev) {
+      must();
+      syncs.push(haveRev);
+      await Promise.resolve();
+      return give(answers.sync(haveRev));
+    },
+    async signal(message) {
+      must();
+      const refused = answers.signal(message);
+      if (refused) throw refused;
+      signals.push(message);
+    },
+    async mediaState(next) {
+      must();
+      media.push(next);
+    },
+    async rename() {
+      must();
+    },
+    async leave() {
+      must();
+      state.left++;
+    },
+    close() {
+      state.closed = true;
+      state.ready = false;
+    },
+  };
+
+  return {
+    signaling,
+    emit: events.emit,
+    joins,
+    syncs,
+    signals,
+    media,
+    state,
+    answers,
+    up() {
+      state.ready = true;
+      events.emit("ready", welcome);
+    },
+    down() {
+      state.ready = false;
+      events.emit("lost", { final: false });
+    },
+  };
+}

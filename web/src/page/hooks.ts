@@ -1,0 +1,48 @@
+import { useEffect, useLayoutEffect, useReducer, useRef } from "preact/hooks";
+
+interface Source {
+  on(name: "change", listener: () => void): () => void;
+}
+
+/** Draws again whenever the source says that it has changed. */
+export function useSource(source: Source | null): void {
+  const [, redraw] = useReducer<number, void>((n) => n + 1, 0);
+  useLayoutEffect(() => source?.on("change", () => redraw()), [source]);
+}
+
+/** A new view begins at its heading, for the keyboard and for screen readers. */
+export function useHeadingFocus() {
+  const heading = useRef<HTMLHeadingElement>(null);
+  useEffect(() => heading.current?.focus({ preventScroll: true }), []);
+  return heading;
+}
+
+/** Plays a track, or several together, in a video element. */
+export function usePlayback(...tracks: (MediaStreamTrack | null)[]) {
+  const video = useRef<HTMLVideoElement>(null);
+  const present = tracks.filter((track) => track !== null);
+  const ids = present.map((track) => track.id).join(" ");
+  // The tracks are the same as long as their ids are.
+  useLayoutEffect(() => {
+    if (video.current) video.current.srcObject = present.length > 0 ? new MediaStream(present) : null;
+  }, [ids]);
+  return video;
+}
+
+/** Keeps `fit` informed of the element's size. */
+export function useSize(fit: (width: number, height: number) => void) {
+  const element = useRef<HTMLUListElement>(null);
+  const latest = useRef(fit);
+  latest.current = fit;
+  useLayoutEffect(() => {
+    const watched = element.current;
+    if (!watched) return;
+    const observer = new ResizeObserver(([entry]) => {
+      // Not clientHeight, which rounds up: a tile half a pixel too high would make the list scroll.
+      if (entry) latest.current(Math.floor(entry.contentRect.width), Math.floor(entry.contentRect.height));
+    });
+    observer.observe(watched);
+    return () => observer.disconnect();
+  }, []);
+  return element;
+}

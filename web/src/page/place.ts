@@ -1,0 +1,23 @@
+/** Where the page lives: its base path is the server's to say, by <base href>. */
+export const base = new URL("./", document.baseURI).href;
+
+export function linkOf(key: string): string {
+  return new URL(`m/${encodeURIComponent(key)}`, base).href;
+}
+
+/** The meeting key in an address of ours, or "". */
+export function keyIn(address: string): string {
+  if (!address.startsWith(`${base}m/`)) return "";
+  const coded = address.slice(base.length + 2).split(/[?#]/)[0] ?? "";
+  try {
+    return decodeURIComponent(coded);
+  } catch {
+    return "";
+  }
+}
+
+/** People paste links where keys are asked for. */
+export function keyFromInput(text: string): string {
+  const trimmed = text.trim();
+  return keyIn(trimmed) || trimmed;
+}
