@@ -1,0 +1,136 @@
+package main
+
+import (
+	"database/sql"
+	"encoding/csv"
+	"encoding/json"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	_ "github.com/jackc/pgx/v5/stdlib"
+
+	"signald/internal/testpg"
+)
+
+// auditing is a running server with three meetings, and the flag of its database.
+func auditing(t *testing.T, test func(t *testing.T, database string, keys []string)) {
+	for name, database := range map[string]string{
+		"SQLite":     "sqlite:" + filepath.Join(t.TempDir(), "audit.db"),
+		"PostgreSQL": testpg.URL(t),
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t, serveArgs(t, "--database-url="+database))
+			var keys []string
+			for range 3 {
+				keys = append([]string{create(t, r.url)}, keys...)
+			}
+			test(t, database, keys)
+			create(t, r.url) // undisturbed
+		})
+	}
+}
+
+func TestAuditIsReadBesideTheRunningServer(t *testing.T) {
+	auditing(t, func(t *testing.T, database string, keys []string) {
+		database = "--database-url=" + database
+		code, out, stderr := command(t, "audit", "verify", database)
+		if code != 0 || out != "3 rows, and every one fits.\n" || !strings.Contains(stderr, "verified 3 of 3 rows\n") {
+			t.Errorf("verify: %d %s %s", code, out, stderr)
+		}
+
+		code, out, stderr = command(t, "audit", "list", database, "--limit=2")
+		lines := strings.Split(strings.TrimSpace(out), "\n")
+		if code != 0 || stderr != "" || len(lines) != 3 || !strings.HasPrefix(lines[0], "CREATED ") || !strings.HasSuffix(lines[1], keys[0]) ||
+			!strings.HasSuffix(lines[2], keys[1]) {
+			t.Errorf("list: %d %s %s", code, out, stderr)
+		}
+
+		code, out, _ = command(t, "audit", "export", database)
+		rows, err := csv.NewReader(strings.NewReader(out)).ReadAll()
+		if code != 0 || err != nil || len(rows) != 4 || rows[1][1] != keys[0] || rows[3][1] != keys[2] {
+			t.Errorf("csv: %d %v %s", code, err, out)
+		}
+
+		code, out, _ = command(t, "audit", "export", database, "--format=json", "--ip=127.0.0.0/8", "--q="+keys[1], "--from=2000-01-01", "--to=2999-01-01T00:00:00Z")
+		var list struct {
+			Items []struct {
+				Key string `json:"meeting_id"`
+				IP  string `json:"creator_ip"`
+			} `json:"items"`
+		}
+		if err := json.Unmarshal([]byte(out), &list); code != 0 || err != nil || len(list.Items) != 1 || list.Items[0].Key != keys[1] || list.Items[0].IP != "127.0.0.1" {
+			t.Errorf("json: %d %v %s", code, err, out)
+		}
+		code, out, _ = command(t, "audit", "export", database, "--format=json", "--country=cn", "--city=x")
+		if err := json.Unmarshal([]byte(out), &list); code != 0 || err != nil || len(list.Items) != 0 {
+			t.Errorf("nothing as json: %d %v %s", code, err, out)
+		}
+
+		code, out, _ = command(t, "audit", "export", database, "--format=ndjson", "--limit=2")
+		if lines := strings.Split(strings.TrimSpace(out), "\n"); code != 0 || len(lines) != 2 || !strings.Contains(lines[1], keys[1]) {
+			t.Errorf("ndjson: %d %s", code, out)
+		}
+	})
+}
+
+func TestAuditVerifyNamesTheRowThatDoesNotFit(t *testing.T) {
+	auditing(t, func(t *testing.T, database string, keys []string) {
+		driver, dsn, setup := "pgx", database, `SET session_replication_role = replica`
+		if file, ok := strings.CutPrefix(database, "sqlite:"); ok {
+			driver, dsn, setup = "sqlite", file, `DROP TRIGGER meetings_no_update`
+		}
+		db, err := sql.Open(driver, dsn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = db.Close() }()
+		db.SetMaxOpenConns(1)
+		for _, statement := range []string{setup, `UPDATE meetings SET name = 'forged' WHERE seq = 2`} {
+			if _, err := db.ExecContext(t.Context(), statement); err != nil {
+				t.Fatal(err)
+			}
+		}
+		code, out, stderr := command(t, "audit", "verify", "--database-url="+database)
+		if code != 1 || out != "" || !strings.Contains(stderr, "row 2 does not fit") || !strings.Contains(stderr, keys[1]) {
+			t.Errorf("%d %s %s", code, out, stderr)
+		}
+	})
+}
+
+func TestAuditSaysWhatIsWrong(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "no.db")
+	for _, c := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"verify", "--database-url=sqlite:" + missing}, 1, "no such file"},
+		{[]string{"verify", "--database-url=sqlite::memory:"}, 1, "in memory"},
+		{[]string{"verify", "--database-url=mysql://u:s3cret@h/d"}, 1, "begin with sqlite: or postgres://"},
+		{[]string{"list", "--database-url=postgres://u:s3cret@127.0.0.1:1/x"}, 1, "open the database"},
+		{[]string{"list", "--ip=somewhere"}, 2, "--ip is an address, or a network"},
+		{[]string{"list", "--limit=many"}, 2, "--limit is a number from 1"},
+		{[]string{"export", "--format=xml"}, 2, "--format must be one of"},
+		{[]string{"delete"}, 2, "unexpected argument delete"},
+	} {
+		code, out, stderr := command(t, append([]string{"audit"}, c.args...)...)
+		if code != c.code || out != "" || !strings.Contains(stderr, c.want) || strings.Contains(stderr, "s3cret") {
+			t.Errorf("%v: %d %q %s", c.args, code, out, stderr)
+		}
+	}
+}
+
+func TestAuditCutsLongNames(t *testing.T) {
+	database := "sqlite:" + filepath.Join(t.TempDir(), "audit.db")
+	r := start(t, serveArgs(t, "--database-url="+database))
+	resp, err := plain.Post(r.url+"/api/v1/meetings", "application/json", strings.NewReader(`{"meeting_id":"k","name":"`+strings.Repeat("长", 60)+`"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	_, out, _ := command(t, "audit", "list", "--database-url="+database)
+	if !strings.Contains(out, strings.Repeat("长", 39)+"…  k\n") {
+		t.Errorf("%s", out)
+	}
+}

@@ -1,0 +1,304 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Config is every setting. Nothing else reads the environment.
+type Config struct {
+	Listen      string `env:"SIGNALD_LISTEN" default:":443" help:"Address to listen on, host:port; no host means every address. Example: 127.0.0.1:8080." group:"Network"`
+	TLS         string `name:"tls" env:"SIGNALD_TLS" oneof:"auto,files,acme,self-signed,off" default:"auto" help:"Where the certificate comes from: files, acme, self-signed, off, or auto: files if a certificate is named, acme if a domain is, off on loopback, else self-signed. off is for loopback, or behind a proxy." group:"Network"`
+	TLSCert     string `name:"tls-cert" env:"SIGNALD_TLS_CERT" placeholder:"FILE" help:"PEM file with the certificate chain. It is read again when it changes." group:"Network"`
+	TLSKey      string `name:"tls-key" env:"SIGNALD_TLS_KEY" placeholder:"FILE" help:"PEM file with the certificate's key." group:"Network"`
+	Domain      string `env:"SIGNALD_DOMAIN" help:"Domain of this server, for ACME and for links. Example: meet.example.org." group:"Network"`
+	ACMECache   string `name:"acme-cache" env:"SIGNALD_ACME_CACHE" default:"acme" placeholder:"DIR" help:"Folder where ACME certificates are kept." group:"Network"`
+	BehindProxy bool   `env:"SIGNALD_BEHIND_PROXY" help:"A proxy in front does TLS: plain HTTP is right on any address." group:"Network"`
+	PublicURL   string `name:"public-url" env:"SIGNALD_PUBLIC_URL" placeholder:"URL" help:"Scheme and host of links to meetings, if not those of the request. Example: https://meet.example.org." group:"Network"`
+	BasePath    string `env:"SIGNALD_BASE_PATH" placeholder:"PATH" help:"Path below which everything is served. Example: /meet." group:"Network"`
+
+	TrustedProxies []string `env:"SIGNALD_TRUSTED_PROXIES" placeholder:"CIDR,..." help:"Proxies whose X-Forwarded-For is believed. Example: 10.0.0.0/8,127.0.0.1/32." group:"Network"`
+	AllowedOrigins []string `env:"SIGNALD_ALLOWED_ORIGINS" placeholder:"ORIGIN,..." help:"Origins of other sites whose pages may connect; * is any. Default: the server's own only. Example: https://app.example.org." group:"Network"`
+
+	DatabaseURL string `name:"database-url" env:"SIGNALD_DATABASE_URL" default:"sqlite:signald.db" placeholder:"URL" help:"The database: sqlite:FILE, or postgres://user:password@host/name." group:"Data" secret:"url"`
+	RedisURL    string `name:"redis-url" env:"SIGNALD_REDIS_URL" placeholder:"URL" help:"Redis that joins several nodes; empty: this server is alone. Example: redis://host:6379/0." group:"Data" secret:"url"`
+
+	GeoIPDB []string `name:"geoip-db" env:"SIGNALD_GEOIP_DB" placeholder:"FILE,..." help:"GeoIP files (.mmdb) that tell where a meeting's creator is, best first. They are read again when they change." group:"Data"`
+
+	AdminToken string `env:"SIGNALD_ADMIN_TOKEN" placeholder:"TOKEN" help:"Bearer token for reading the audit; make it long and random. Empty: nobody can." group:"Access" secret:"true"`
+	RateLimits string `env:"SIGNALD_RATE_LIMITS" oneof:"on,off" default:"on" help:"Limits on events, creations and failed guesses; off is for load tests." group:"Access"`
+
+	MaxSockets      int `env:"SIGNALD_MAX_SOCKETS" default:"20000" help:"Connections at a time; 0: no limit." group:"Limits"`
+	MaxSocketsPerIP int `name:"max-sockets-per-ip" env:"SIGNALD_MAX_SOCKETS_PER_IP" default:"50" help:"Connections of one address at a time (of one /64 in IPv6); 0: no limit." group:"Limits"`
+	MaxPeers        int `env:"SIGNALD_MAX_PEERS" default:"8" help:"Participants of a meeting, 1 to 1000. A mesh of more than 8 is too much for most uplinks." group:"Limits"`
+	MaxMessage      int `env:"SIGNALD_MAX_MESSAGE" default:"131072" help:"Largest message of a client, in bytes." group:"Limits"`
+
+	Grace        time.Duration `env:"SIGNALD_GRACE" default:"10s" help:"How long who lost the connection keeps the seat." group:"Timing"`
+	PingInterval time.Duration `env:"SIGNALD_PING_INTERVAL" default:"5s" help:"Time between heartbeats of a connection." group:"Timing"`
+	PingTimeout  time.Duration `env:"SIGNALD_PING_TIMEOUT" default:"5s" help:"How long the answer to a heartbeat may take." group:"Timing"`
+	DrainTimeout time.Duration `env:"SIGNALD_DRAIN_TIMEOUT" default:"10s" help:"How long a planned stop may take." group:"Timing"`
+
+	STUN       []string      `name:"stun" env:"SIGNALD_STUN_URLS" placeholder:"URL,..." help:"STUN servers for the browsers, needed when they are not in one network. Example: stun:stun.example.org:3478." group:"Media"`
+	TURN       []string      `name:"turn" env:"SIGNALD_TURN_URLS" placeholder:"URL,..." help:"TURN servers, for browsers that cannot reach each other. Example: turn:turn.example.org:3478." group:"Media"`
+	TURNSecret string        `env:"SIGNALD_TURN_SECRET" placeholder:"SECRET" help:"Secret shared with the TURN servers (coturn: static-auth-secret)." group:"Media" secret:"true"`
+	TURNTTL    time.Duration `name:"turn-ttl" env:"SIGNALD_TURN_TTL" default:"1h" help:"How long TURN credentials are good." group:"Media"`
+
+	LogLevel  string `env:"SIGNALD_LOG_LEVEL" oneof:"debug,info,warn,error" default:"info" help:"Least important level that is logged." group:"Logging"`
+	LogFormat string `env:"SIGNALD_LOG_FORMAT" oneof:"json,console" default:"json" help:"json for machines, console for people." group:"Logging"`
+
+	MetricsListen string `name:"metrics-listen" env:"SIGNALD_METRICS_LISTEN" placeholder:"HOST:PORT" help:"Address on loopback where /metrics (Prometheus) and /debug/pprof/ are served, to anyone who reaches it. Empty: off. Example: 127.0.0.1:9464." group:"Operating"`
+
+	proxies []netip.Prefix // TrustedProxies, parsed
+}
+
+// Validate reports every problem at once. kong calls it.
+func (c *Config) Validate() error {
+	var problems []error
+	bad := func(name, format string, args ...any) {
+		problems = append(problems, fmt.Errorf("%s: %s", name, fmt.Sprintf(format, args...)))
+	}
+
+	host, port, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		bad("SIGNALD_LISTEN", "%q is not host:port", c.Listen)
+	} else if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		bad("SIGNALD_LISTEN", "the port %q is not a number from 0 to 65535", port)
+	}
+	if l := c.MetricsListen; l != "" {
+		host, port, err := net.SplitHostPort(l)
+		if _, notNumber := strconv.ParseUint(port, 10, 16); err != nil || notNumber != nil || !isLoopback(host) {
+			bad("SIGNALD_METRICS_LISTEN", "%q is not a host:port on loopback like 127.0.0.1:9464", l)
+		}
+	}
+	c.choices(bad)
+	switch c.tlsMode() {
+	case "files":
+		if c.TLSCert == "" || c.TLSKey == "" {
+			bad("SIGNALD_TLS", "a certificate needs both SIGNALD_TLS_CERT and SIGNALD_TLS_KEY")
+		}
+	case "acme":
+		if c.Domain == "" {
+			bad("SIGNALD_TLS", "acme needs SIGNALD_DOMAIN")
+		}
+	case "off":
+		if !isLoopback(host) && !c.BehindProxy {
+			bad("SIGNALD_TLS", "off is for loopback, where browsers allow camera and microphone without TLS; behind a proxy that does TLS set SIGNALD_BEHIND_PROXY=true")
+		}
+	}
+	c.proxies = nil
+	for _, s := range c.TrustedProxies {
+		p, err := parsePrefix(s)
+		if err != nil {
+			bad("SIGNALD_TRUSTED_PROXIES", "%q is not a network like 10.0.0.0/8", s)
+			continue
+		}
+		c.proxies = append(c.proxies, p)
+	}
+	for _, o := range c.AllowedOrigins {
+		if o != "*" && !isOrigin(o) {
+			bad("SIGNALD_ALLOWED_ORIGINS", "%q is not an origin like https://app.example.org", o)
+		}
+	}
+	c.PublicURL = strings.TrimRight(c.PublicURL, "/")
+	if c.PublicURL != "" && !isOrigin(c.PublicURL) {
+		bad("SIGNALD_PUBLIC_URL", "%q is not a scheme and a host like https://meet.example.org", c.PublicURL)
+	}
+	if p := c.BasePath; p != "" && (!strings.HasPrefix(p, "/") || strings.HasSuffix(p, "/") || strings.ContainsAny(p, "\"<>?# ")) {
+		bad("SIGNALD_BASE_PATH", "%q does not look like /meet", p)
+	}
+	if !strings.HasPrefix(c.DatabaseURL, "sqlite:") && !strings.HasPrefix(c.DatabaseURL, "postgres://") && !strings.HasPrefix(c.DatabaseURL, "postgresql://") {
+		bad("SIGNALD_DATABASE_URL", "it begins with sqlite: or postgres://")
+	}
+	if c.RedisURL != "" && !strings.HasPrefix(c.RedisURL, "redis://") && !strings.HasPrefix(c.RedisURL, "rediss://") {
+		bad("SIGNALD_REDIS_URL", "it begins with redis:// or rediss://")
+	}
+	servers := func(name string, urls []string, schemes ...string) { // a browser that is given another has no connection at all
+		for _, u := range urls {
+			scheme, rest, _ := strings.Cut(u, ":")
+			if !slices.Contains(schemes, scheme) || rest == "" || strings.HasPrefix(rest, "//") {
+				bad(name, "%q does not look like %s:host:3478", u, schemes[0])
+			}
+		}
+	}
+	servers("SIGNALD_STUN_URLS", c.STUN, "stun", "stuns")
+	servers("SIGNALD_TURN_URLS", c.TURN, "turn", "turns")
+	if len(c.TURN) > 0 && c.TURNSecret == "" {
+		bad("SIGNALD_TURN_SECRET", "it is needed with SIGNALD_TURN_URLS")
+	}
+	between := func(name string, v, low, high int) {
+		if v < low || v > high {
+			bad(name, "%d is not between %d and %d", v, low, high)
+		}
+	}
+	between("SIGNALD_MAX_SOCKETS", c.MaxSockets, 0, 1_000_000)
+	between("SIGNALD_MAX_SOCKETS_PER_IP", c.MaxSocketsPerIP, 0, 1_000_000)
+	between("SIGNALD_MAX_PEERS", c.MaxPeers, 1, 1000)
+	between("SIGNALD_MAX_MESSAGE", c.MaxMessage, 64<<10, 1<<20)
+	atLeast := func(name string, d, low time.Duration) {
+		if d < low {
+			bad(name, "%s is shorter than %s", d, low)
+		}
+	}
+	atLeast("SIGNALD_PING_INTERVAL", c.PingInterval, 100*time.Millisecond)
+	atLeast("SIGNALD_PING_TIMEOUT", c.PingTimeout, 100*time.Millisecond)
+	atLeast("SIGNALD_DRAIN_TIMEOUT", c.DrainTimeout, 100*time.Millisecond)
+	atLeast("SIGNALD_TURN_TTL", c.TURNTTL, time.Minute)
+	if c.Grace < 0 {
+		bad("SIGNALD_GRACE", "%s is negative", c.Grace)
+	}
+	return errors.Join(problems...)
+}
+
+// choices checks the settings that are one of a few words.
+func (c *Config) choices(bad func(name, format string, args ...any)) {
+	v, t := reflect.ValueOf(*c), reflect.TypeFor[Config]()
+	for i := range t.NumField() {
+		words := t.Field(i).Tag.Get("oneof")
+		if words == "" {
+			continue
+		}
+		if value := v.Field(i).String(); !slices.Contains(strings.Split(words, ","), value) {
+			bad(t.Field(i).Tag.Get("env"), "%q is none of %s", value, words)
+		}
+	}
+}
+
+// isOrigin reports whether s is a scheme and a host alone.
+func isOrigin(s string) bool {
+	u, err := url.Parse(strings.TrimRight(s, "/"))
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" &&
+		u.User == nil && u.Path == "" && u.RawQuery == "" && u.Fragment == ""
+}
+
+// readEnvironment finds the variables that cannot be read as their setting's type.
+// It takes them out, so that the others are checked before the program ends, and
+// takes out the empty ones: they count as unset.
+func readEnvironment() (problems []error) {
+	t := reflect.TypeFor[Config]()
+	for i := range t.NumField() {
+		name := t.Field(i).Tag.Get("env")
+		value, set := os.LookupEnv(name)
+		if name == "" || !set {
+			continue
+		}
+		wanted := ""
+		switch t.Field(i).Type {
+		case reflect.TypeFor[time.Duration]():
+			if _, err := time.ParseDuration(value); err != nil {
+				wanted = "a duration like 10s"
+			}
+		case reflect.TypeFor[int]():
+			if _, err := strconv.Atoi(value); err != nil {
+				wanted = "a whole number"
+			}
+		case reflect.TypeFor[bool]():
+			if !slices.Contains([]string{"true", "1", "yes", "false", "0", "no"}, strings.ToLower(value)) {
+				wanted = "true or false"
+			}
+		}
+		if value != "" && wanted != "" {
+			problems = append(problems, fmt.Errorf("%s: %q is not %s", name, value, wanted))
+		}
+		if value == "" || wanted != "" {
+			_ = os.Unsetenv(name) // fails for names that are none
+		}
+	}
+	return problems
+}
+
+// tlsMode is TLS with auto resolved.
+func (c *Config) tlsMode() string {
+	host, _, _ := net.SplitHostPort(c.Listen) // reported by Validate
+	switch {
+	case c.TLS != "auto":
+		return c.TLS
+	case c.TLSCert != "" || c.TLSKey != "":
+		return "files"
+	case c.Domain != "":
+		return "acme"
+	case isLoopback(host) || c.BehindProxy:
+		return "off"
+	default:
+		return "self-signed"
+	}
+}
+
+func isLoopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}
+
+func parsePrefix(s string) (netip.Prefix, error) {
+	s = strings.TrimSpace(s)
+	if ip, err := netip.ParseAddr(s); err == nil {
+		ip = ip.Unmap()
+		return netip.PrefixFrom(ip, ip.BitLen()), nil
+	}
+	return netip.ParsePrefix(s)
+}
+
+// allowOrigin says whether pages of an origin may connect: the server's own, and
+// those that are listed.
+func (c *Config) allowOrigin(sameOrigin func(*http.Request, string) bool) func(*http.Request, string) bool {
+	return func(r *http.Request, origin string) bool {
+		for _, o := range c.AllowedOrigins {
+			if o == "*" || strings.EqualFold(strings.TrimRight(o, "/"), origin) {
+				return true
+			}
+		}
+		return sameOrigin(r, origin)
+	}
+}
+
+// print lists the settings as environment variables, secrets masked.
+func (c *Config) print(w io.Writer) {
+	v, t := reflect.ValueOf(*c), reflect.TypeFor[Config]()
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name := f.Tag.Get("env")
+		if name == "" {
+			continue
+		}
+		value := fmt.Sprint(v.Field(i).Interface())
+		if list, ok := v.Field(i).Interface().([]string); ok {
+			value = strings.Join(list, ",")
+		}
+		fmt.Fprintf(w, "%s=%s\n", name, mask(value, f.Tag.Get("secret")))
+	}
+}
+
+func mask(value, kind string) string {
+	switch {
+	case value == "" || kind == "":
+		return value
+	case kind == "url":
+		u, err := url.Parse(value)
+		if err != nil {
+			return "(set)"
+		}
+		query := u.Query()
+		for key := range query {
+			if strings.Contains(strings.ToLower(key), "password") {
+				query.Set(key, "xxxxx")
+				u.RawQuery = query.Encode()
+			}
+		}
+		return u.Redacted()
+	default:
+		return "(set)"
+	}
+}

@@ -1,0 +1,395 @@
+package main
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"signald/internal/socketio"
+)
+
+type setting struct{ env, flag, help string }
+
+// settings are all that there are, as kong sees them.
+func settings(t testing.TB) (all []setting) {
+	t.Helper()
+	parser, err := kong.New(&commands{}, kong.Vars{"version": ""})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, node := range parser.Model.Children {
+		if node.Name != "config" {
+			continue
+		}
+		for _, flag := range node.Flags {
+			if len(flag.Envs) != 1 || !strings.HasPrefix(flag.Envs[0], "SIGNALD_") {
+				t.Errorf("--%s has no environment variable of ours: %v", flag.Name, flag.Envs)
+				continue
+			}
+			all = append(all, setting{flag.Envs[0], flag.Name, flag.Help})
+		}
+	}
+	if len(all) < 20 {
+		t.Fatalf("only %d settings", len(all))
+	}
+	return all
+}
+
+// others are values other than the defaults, valid all together.
+var others = map[string]string{
+	"SIGNALD_LISTEN":             "127.0.0.1:8081",
+	"SIGNALD_TLS":                "off",
+	"SIGNALD_TLS_CERT":           "/tmp/cert.pem",
+	"SIGNALD_TLS_KEY":            "/tmp/key.pem",
+	"SIGNALD_DOMAIN":             "meet.example.org",
+	"SIGNALD_ACME_CACHE":         "/tmp/acme",
+	"SIGNALD_BEHIND_PROXY":       "true",
+	"SIGNALD_PUBLIC_URL":         "https://meet.example.org",
+	"SIGNALD_BASE_PATH":          "/meet",
+	"SIGNALD_TRUSTED_PROXIES":    "10.0.0.0/8,127.0.0.1",
+	"SIGNALD_ALLOWED_ORIGINS":    "https://a.example,https://b.example:8443",
+	"SIGNALD_DATABASE_URL":       "postgres://localhost/other",
+	"SIGNALD_REDIS_URL":          "redis://localhost:6379/0",
+	"SIGNALD_GEOIP_DB":           "a.mmdb,b.mmdb",
+	"SIGNALD_ADMIN_TOKEN":        "an admin's token",
+	"SIGNALD_RATE_LIMITS":        "off",
+	"SIGNALD_MAX_SOCKETS":        "7",
+	"SIGNALD_MAX_SOCKETS_PER_IP": "0",
+	"SIGNALD_MAX_PEERS":          "1000",
+	"SIGNALD_MAX_MESSAGE":        "65536",
+	"SIGNALD_GRACE":              "0s",
+	"SIGNALD_PING_INTERVAL":      "1m0s",
+	"SIGNALD_PING_TIMEOUT":       "100ms",
+	"SIGNALD_DRAIN_TIMEOUT":      "1s",
+	"SIGNALD_STUN_URLS":          "stun:a,stuns:b:5349",
+	"SIGNALD_TURN_URLS":          "turn:a:3478?transport=udp,turns:b",
+	"SIGNALD_TURN_SECRET":        "a secret",
+	"SIGNALD_TURN_TTL":           "2h0m0s",
+	"SIGNALD_LOG_LEVEL":          "warn",
+	"SIGNALD_LOG_FORMAT":         "console",
+	"SIGNALD_METRICS_LISTEN":     "127.0.0.1:9464",
+}
+
+// inForce reads what `signald config` prints.
+func inForce(t testing.TB, args ...string) map[string]string {
+	t.Helper()
+	code, out, stderr := command(t, append([]string{"config"}, args...)...)
+	if code != 0 {
+		t.Fatalf("config: %d %s", code, stderr)
+	}
+	values := map[string]string{}
+	for _, line := range strings.Split(strings.TrimSpace(out), "\n") {
+		name, value, _ := strings.Cut(line, "=")
+		values[name] = value
+	}
+	return values
+}
+
+func TestEverySettingIsAFlagAndAVariable(t *testing.T) {
+	all, defaults := settings(t), inForce(t)
+	if len(defaults) != len(all) || len(others) != len(all) {
+		t.Errorf("%d settings, %d printed, %d tried", len(all), len(defaults), len(others))
+	}
+	var flags []string
+	for _, s := range all {
+		value := others[s.env]
+		if value == "" || value == defaults[s.env] {
+			t.Fatalf("%s: nothing to try but %q", s.env, value)
+		}
+		flags = append(flags, "--"+s.flag+"="+value)
+	}
+	check := func(t *testing.T, got map[string]string) {
+		for name, want := range others {
+			if name == "SIGNALD_ADMIN_TOKEN" || name == "SIGNALD_TURN_SECRET" {
+				want = "(set)"
+			}
+			if got[name] != want {
+				t.Errorf("%s is %q, want %q", name, got[name], want)
+			}
+		}
+	}
+	t.Run("flags", func(t *testing.T) { check(t, inForce(t, flags...)) })
+	t.Run("variables", func(t *testing.T) {
+		for name, value := range others {
+			t.Setenv(name, value)
+		}
+		check(t, inForce(t))
+		if got := inForce(t, "--grace=7s", "--max-peers=3"); got["SIGNALD_GRACE"] != "7s" || got["SIGNALD_MAX_PEERS"] != "3" {
+			t.Errorf("a flag does not win: %v", got)
+		}
+	})
+	t.Run("empty variables count as unset", func(t *testing.T) {
+		for name := range others {
+			t.Setenv(name, "")
+		}
+		for name, value := range inForce(t) {
+			if value != defaults[name] {
+				t.Errorf("%s is %q, by default %q", name, value, defaults[name])
+			}
+		}
+	})
+}
+
+func TestConfigMasksSecrets(t *testing.T) {
+	for _, c := range []struct{ value, kind, want string }{
+		{"", "true", ""},
+		{"s3cret", "true", "(set)"},
+		{"s3cret", "", "s3cret"},
+		{"", "url", ""},
+		{"sqlite:signald.db", "url", "sqlite:signald.db"},
+		{"sqlite::memory:", "url", "sqlite::memory:"},
+		{"postgres://u:s3cret@host:5432/db?sslmode=disable", "url", "postgres://u:xxxxx@host:5432/db?sslmode=disable"},
+		{"postgres://u@host/db", "url", "postgres://u@host/db"},
+		{"postgres://host/db?user=u&password=s3cret", "url", "postgres://host/db?password=xxxxx&user=u"},
+		{"postgres://host/db?sslpassword=s3cret", "url", "postgres://host/db?sslpassword=xxxxx"},
+		{"postgres://u:s3cret%zz@host/db", "url", "(set)"},
+		{"postgres://u:s3/cret@host/db", "url", "(set)"},
+		{"rediss://:s3cret@host:6379/0", "url", "rediss://:xxxxx@host:6379/0"},
+	} {
+		if got := mask(c.value, c.kind); got != c.want {
+			t.Errorf("%q (%s): %q, want %q", c.value, c.kind, got, c.want)
+		}
+	}
+	code, out, stderr := command(t, "config", "--admin-token=s3cret", "--turn-secret=s3cret", "--database-url=postgres://u:s3cret@h/d", "--redis-url=redis://:s3cret@h")
+	if code != 0 || strings.Contains(out+stderr, "s3cret") {
+		t.Errorf("%d %s %s", code, out, stderr)
+	}
+}
+
+func TestEveryProblemIsReportedAtOnce(t *testing.T) {
+	bad := map[string]string{
+		"SIGNALD_LISTEN":             "localhost",
+		"SIGNALD_TLS":                "on",
+		"SIGNALD_TRUSTED_PROXIES":    "10.0.0.0/8,proxy",
+		"SIGNALD_ALLOWED_ORIGINS":    "app.example.org",
+		"SIGNALD_PUBLIC_URL":         "meet.example.org",
+		"SIGNALD_BASE_PATH":          "meet/",
+		"SIGNALD_DATABASE_URL":       "mysql://u:s3cret@localhost/x",
+		"SIGNALD_REDIS_URL":          "localhost:6379",
+		"SIGNALD_RATE_LIMITS":        "maybe",
+		"SIGNALD_MAX_SOCKETS":        "-1",
+		"SIGNALD_MAX_SOCKETS_PER_IP": "1000001",
+		"SIGNALD_MAX_PEERS":          "many",
+		"SIGNALD_MAX_MESSAGE":        "1",
+		"SIGNALD_GRACE":              "-1s",
+		"SIGNALD_PING_INTERVAL":      "5",
+		"SIGNALD_PING_TIMEOUT":       "1ms",
+		"SIGNALD_DRAIN_TIMEOUT":      "0s",
+		"SIGNALD_STUN_URLS":          "stun.example.org",
+		"SIGNALD_TURN_URLS":          "turn://turn.example.org",
+		"SIGNALD_TURN_SECRET":        "",
+		"SIGNALD_TURN_TTL":           "1s",
+		"SIGNALD_BEHIND_PROXY":       "perhaps",
+		"SIGNALD_LOG_LEVEL":          "loud",
+		"SIGNALD_LOG_FORMAT":         "xml",
+		"SIGNALD_METRICS_LISTEN":     ":9464",
+	}
+	for name, value := range bad {
+		t.Setenv(name, value)
+	}
+	for _, name := range []string{"serve", "config"} {
+		for key, value := range bad { // those that cannot be read were taken out
+			t.Setenv(key, value)
+		}
+		code, out, stderr := command(t, name)
+		if code != 2 || out != "" {
+			t.Errorf("%s: %d %s", name, code, out)
+		}
+		for name := range bad {
+			if !strings.Contains(stderr, name+": ") {
+				t.Errorf("%s is not named in:\n%s", name, stderr)
+			}
+		}
+		if strings.Contains(stderr, "s3cret") || strings.Contains(stderr, "panic") {
+			t.Errorf("%s", stderr)
+		}
+	}
+	if code, _, stderr := command(t, "serve", "--grace=soon"); code != 2 || !strings.Contains(stderr, "--grace") {
+		t.Errorf("%d %s", code, stderr)
+	}
+}
+
+// valid is a configuration without problems.
+func valid(change func(*Config)) *Config {
+	c := &Config{
+		Listen: "127.0.0.1:8080", TLS: "auto", DatabaseURL: "sqlite:x.db", RateLimits: "on", MaxPeers: 8, MaxMessage: 64 << 10,
+		PingInterval: time.Second, PingTimeout: time.Second, DrainTimeout: time.Second, TURNTTL: time.Hour, LogLevel: "info", LogFormat: "json",
+	}
+	if change != nil {
+		change(c)
+	}
+	return c
+}
+
+func TestTLSModes(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		change        func(*Config)
+		mode, problem string
+	}{
+		{"loopback", func(c *Config) {}, "off", ""},
+		{"localhost", func(c *Config) { c.Listen = "localhost:8080" }, "off", ""},
+		{"loopback of IPv6", func(c *Config) { c.Listen = "[::1]:8080" }, "off", ""},
+		{"all of loopback", func(c *Config) { c.Listen = "127.9.9.9:8080" }, "off", ""},
+		{"every address", func(c *Config) { c.Listen = ":443" }, "self-signed", ""},
+		{"every address of IPv6", func(c *Config) { c.Listen = "[::]:443" }, "self-signed", ""},
+		{"a public address", func(c *Config) { c.Listen = "192.0.2.1:443" }, "self-signed", ""},
+		{"behind a proxy", func(c *Config) { c.Listen, c.BehindProxy = ":8080", true }, "off", ""},
+		{"a domain", func(c *Config) { c.Listen, c.Domain = ":443", "meet.example.org" }, "acme", ""},
+		{"a domain on loopback", func(c *Config) { c.Domain = "meet.example.org" }, "acme", ""},
+		{"a certificate", func(c *Config) { c.TLSCert, c.TLSKey = "c", "k" }, "files", ""},
+		{"a certificate and a domain", func(c *Config) { c.TLSCert, c.TLSKey, c.Domain = "c", "k", "d" }, "files", ""},
+		{"a certificate without key", func(c *Config) { c.TLSCert = "c" }, "files", "SIGNALD_TLS_KEY"},
+		{"a key without certificate", func(c *Config) { c.TLSKey = "k" }, "files", "SIGNALD_TLS_CERT"},
+		{"files without any", func(c *Config) { c.TLS = "files" }, "files", "SIGNALD_TLS_CERT"},
+		{"acme without a domain", func(c *Config) { c.TLS = "acme" }, "acme", "SIGNALD_DOMAIN"},
+		{"off on loopback", func(c *Config) { c.TLS = "off" }, "off", ""},
+		{"off everywhere", func(c *Config) { c.Listen, c.TLS = ":8080", "off" }, "off", "SIGNALD_BEHIND_PROXY=true"},
+		{"off at a public address", func(c *Config) { c.Listen, c.TLS = "192.0.2.1:80", "off" }, "off", "SIGNALD_BEHIND_PROXY=true"},
+		{"off at a name", func(c *Config) { c.Listen, c.TLS = "localhost.example.org:80", "off" }, "off", "SIGNALD_BEHIND_PROXY=true"},
+		{"off behind a proxy", func(c *Config) { c.Listen, c.TLS, c.BehindProxy = ":8080", "off", true }, "off", ""},
+		{"self-signed on loopback", func(c *Config) { c.TLS = "self-signed" }, "self-signed", ""},
+	} {
+		config := valid(c.change)
+		err := config.Validate()
+		if mode := config.tlsMode(); mode != c.mode {
+			t.Errorf("%s: %s, want %s", c.name, mode, c.mode)
+		}
+		if (err == nil) != (c.problem == "") || err != nil && (!strings.Contains(err.Error(), c.problem) || !strings.HasPrefix(err.Error(), "SIGNALD_TLS: ")) {
+			t.Errorf("%s: %v, want %s", c.name, err, c.problem)
+		}
+	}
+}
+
+func TestBoundsOfSettings(t *testing.T) {
+	for name, change := range map[string]func(*Config){
+		"port 0":             func(c *Config) { c.Listen = "127.0.0.1:0" },
+		"port 65535":         func(c *Config) { c.Listen = "127.0.0.1:65535" },
+		"1 peer":             func(c *Config) { c.MaxPeers = 1 },
+		"1000 peers":         func(c *Config) { c.MaxPeers = 1000 },
+		"no grace":           func(c *Config) { c.Grace = 0 },
+		"any origin":         func(c *Config) { c.AllowedOrigins = []string{"*"} },
+		"origin with slash":  func(c *Config) { c.AllowedOrigins = []string{"https://a.example/"} },
+		"spaces in the list": func(c *Config) { c.TrustedProxies = []string{"10.0.0.0/8", " ::1"} },
+		"deep base path":     func(c *Config) { c.BasePath = "/a/b-c_d" },
+	} {
+		if err := valid(change).Validate(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for want, changes := range map[string][]func(*Config){
+		"SIGNALD_LISTEN": {
+			func(c *Config) { c.Listen = "127.0.0.1:65536" }, func(c *Config) { c.Listen = "127.0.0.1:" }, func(c *Config) { c.Listen = "127.0.0.1" },
+			func(c *Config) { c.Listen = "::1:80" }, func(c *Config) { c.Listen = "127.0.0.1:http" }, func(c *Config) { c.Listen = "127.0.0.1:-1" },
+		},
+		"SIGNALD_MAX_PEERS":       {func(c *Config) { c.MaxPeers = 0 }, func(c *Config) { c.MaxPeers = 1001 }},
+		"SIGNALD_BASE_PATH":       {func(c *Config) { c.BasePath = "/" }, func(c *Config) { c.BasePath = `/"><script>` }, func(c *Config) { c.BasePath = "meet" }},
+		"SIGNALD_ALLOWED_ORIGINS": {func(c *Config) { c.AllowedOrigins = []string{"https://a.example/path"} }, func(c *Config) { c.AllowedOrigins = []string{""} }, func(c *Config) { c.AllowedOrigins = []string{"ftp://a"} }},
+		"SIGNALD_PUBLIC_URL":      {func(c *Config) { c.PublicURL = "https://a.example/meet" }, func(c *Config) { c.PublicURL = "https://a.example?x" }, func(c *Config) { c.PublicURL = "https://u:p@a.example" }},
+		"SIGNALD_TRUSTED_PROXIES": {func(c *Config) { c.TrustedProxies = []string{"10.0.0.0/33"} }, func(c *Config) { c.TrustedProxies = []string{"localhost"} }},
+		"SIGNALD_TURN_SECRET":     {func(c *Config) { c.TURN = []string{"turn:a"} }},
+	} {
+		for i, change := range changes {
+			if err := valid(change).Validate(); err == nil || !strings.HasPrefix(err.Error(), want+": ") {
+				t.Errorf("%s, %d: %v", want, i, err)
+			}
+		}
+	}
+}
+
+func TestProxiesAreNetworksOrAddresses(t *testing.T) {
+	c := valid(func(c *Config) {
+		c.TrustedProxies = []string{"10.0.0.0/8", "192.0.2.1", "2001:db8::/32", "::1", "::ffff:198.51.100.7"}
+	})
+	for range 2 { // kong and we may validate twice
+		if err := c.Validate(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	for _, p := range c.proxies {
+		got = append(got, p.String())
+	}
+	if want := []string{"10.0.0.0/8", "192.0.2.1/32", "2001:db8::/32", "::1/128", "198.51.100.7/32"}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+func TestAllowedOrigins(t *testing.T) {
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://meet.example/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		listed []string
+		origin string
+		want   bool
+	}{
+		{nil, "https://meet.example", true},
+		{nil, "https://MEET.example", true},
+		{nil, "https://meet.example:8443", false},
+		{nil, "https://evil.example", false},
+		{nil, "null", false},
+		{[]string{"https://a.example/"}, "https://a.example", true},
+		{[]string{"https://a.example"}, "https://A.example", true},
+		{[]string{"https://a.example"}, "http://a.example", false},
+		{[]string{"https://a.example"}, "https://a.example.evil.example", false},
+		{[]string{"https://a.example"}, "https://meet.example", true},
+		{[]string{"*"}, "https://evil.example", true},
+	} {
+		if got := (&Config{AllowedOrigins: c.listed}).allowOrigin(socketio.SameOrigin)(r, c.origin); got != c.want {
+			t.Errorf("%v, %s: %v", c.listed, c.origin, got)
+		}
+	}
+}
+
+// TestNothingElseReadsTheEnvironment: a command reads its environment, no package does: settings are in one place. What only tests
+// use is free to.
+func TestNothingElseReadsTheEnvironment(t *testing.T) {
+	root := "../.."
+	files := 0
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel := filepath.ToSlash(strings.TrimPrefix(path, root+string(filepath.Separator)))
+		if d.IsDir() {
+			if d.Name() == "node_modules" || d.Name() == "testdata" || d.Name() == ".git" || strings.HasPrefix(rel, "internal/test") || filepath.Dir(rel) == "cmd" { // a command reads its own
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(rel, ".go") || strings.HasSuffix(rel, "_test.go") {
+			return nil
+		}
+		files++
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+		if err != nil {
+			return err
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			call, ok := n.(*ast.SelectorExpr)
+			if !ok {
+				return true
+			}
+			from, ok := call.X.(*ast.Ident)
+			if ok && (from.Name == "os" || from.Name == "syscall") && slices.Contains([]string{"Getenv", "LookupEnv", "Environ", "ExpandEnv"}, call.Sel.Name) {
+				t.Errorf("%s reads the environment with %s.%s", rel, from.Name, call.Sel.Name)
+			}
+			return true
+		})
+		return nil
+	})
+	if err != nil || files < 30 {
+		t.Errorf("%d files looked at, %v", files, err)
+	}
+}

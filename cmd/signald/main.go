@@ -1,0 +1,138 @@
+// Command signald is the signaling server: one binary, alone on a laptop or many
+// behind a balancer.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+	"github.com/rs/zerolog"
+)
+
+// version is set when the binary is built.
+var version = "dev"
+
+type commands struct {
+	Serve   serveCommand     `cmd:"" help:"Run the server until it is told to stop."`
+	Config  configCommand    `cmd:"" help:"Print the settings in force, secrets masked."`
+	Health  healthCommand    `cmd:"" name:"healthcheck" help:"Ask the running server of these settings whether it is ready; exit code 1 if not."`
+	Migrate migrateCommand   `cmd:"" help:"Bring the database's schema up to date, as the server does when it starts, and end."`
+	Audit   auditCommand     `cmd:"" help:"Read who created which meeting, in the database itself."`
+	Version kong.VersionFlag `help:"Print the version."`
+}
+
+type serveCommand struct {
+	Config `embed:""`
+}
+
+type configCommand struct {
+	Config `embed:""`
+}
+
+func main() {
+	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is main without the process: it returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	var c commands
+	code := -1
+	parser, err := kong.New(&c,
+		kong.Name("signald"),
+		kong.Description("Signaling for conferences in which browsers send each other audio and video directly.\nEvery setting is a flag and an environment variable."),
+		kong.Vars{"version": "signald " + version},
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(n int) { code = n; panic(errExit) }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
+	)
+	if err != nil {
+		fmt.Fprintln(stderr, "signald:", err)
+		return 1
+	}
+	problems := readEnvironment()
+	command, err := parse(parser, args)
+	sub, isAudit := strings.CutPrefix(command, "audit ")
+	if len(problems) > 0 && !errors.Is(err, errExit) && !isAudit {
+		err = errors.Join(append(problems, err)...)
+	}
+	switch {
+	case errors.Is(err, errExit):
+		return code
+	case err != nil:
+		fmt.Fprintf(stderr, "signald: %v\nTry 'signald serve --help'.\n", err)
+		return 2
+	}
+	switch {
+	case isAudit:
+		return c.Audit.run(ctx, sub, stdout, stderr)
+	case command == "healthcheck":
+		return c.Health.run(ctx, stdout, stderr)
+	case command == "migrate":
+		return c.Migrate.run(ctx, stdout, stderr)
+	case command == "config":
+		c.Config.print(stdout)
+		return 0
+	}
+	return c.Serve.run(ctx, stdout, stderr)
+}
+
+var errExit = errors.New("help or version was printed")
+
+// parse turns kong's way of exiting into an error.
+func parse(parser *kong.Kong, args []string) (command string, err error) {
+	defer func() {
+		if v := recover(); v != nil && !errors.Is(asError(v), errExit) {
+			panic(v)
+		} else if v != nil {
+			err = errExit
+		}
+	}()
+	ctx, err := parser.Parse(args)
+	if err != nil {
+		return "", err
+	}
+	return ctx.Command(), nil
+}
+
+func asError(v any) error {
+	err, _ := v.(error)
+	return err
+}
+
+// run serves until a signal. The second one ends the process at once.
+func (s *serveCommand) run(ctx context.Context, stdout, stderr io.Writer) int {
+	log := s.logger(stderr)
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	srv, err := build(ctx, &s.Config, log)
+	if err != nil {
+		log.Error().Err(err).Msg("could not start")
+		return 1
+	}
+	defer srv.Close()
+	fmt.Fprintf(stdout, "signald %s is ready: open %s\n", version, srv.URL())
+	err = srv.Serve(ctx, func() {
+		stop() // from here on a signal has its usual effect
+	})
+	if err != nil {
+		log.Error().Err(err).Msg("stopped")
+		return 1
+	}
+	log.Info().Msg("stopped")
+	return 0
+}
+
+func (c *Config) logger(w io.Writer) zerolog.Logger {
+	if c.LogFormat == "console" {
+		w = zerolog.ConsoleWriter{Out: w, TimeFormat: "15:04:05"}
+	}
+	level, _ := zerolog.ParseLevel(c.LogLevel) // checked by kong
+	return zerolog.New(w).Level(level).With().Timestamp().Logger()
+}

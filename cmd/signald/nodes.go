@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"signald/internal/cluster"
+	"signald/internal/participants"
+	"signald/internal/rooms"
+	"signald/internal/signaling"
+)
+
+// nodes are the other nodes, or that there are none.
+type nodes interface {
+	participants.Cluster
+	signaling.Relayer
+	Watch(meetingID string) <-chan struct{}
+	Unwatch(meetingID string)
+	Sockets(ip netip.Prefix, n int)
+	Guessed(ip netip.Addr)
+	Up() bool
+	Run(context.Context, cluster.Handler)
+}
+
+// fromOthers is what this node does with what others tell it.
+type fromOthers struct{ *server }
+
+func (f fromOthers) Changes(meetingID string, changes []rooms.Change) {
+	f.rooms.Apply(meetingID, changes...)
+}
+
+func (f fromOthers) Deliver(s cluster.Signal, done func(rooms.Outcome, rooms.Route)) {
+	f.rooms.Deliver(s.MeetingID, s.From, s.To, s.After, s.Frame, done)
+}
+
+func (f fromOthers) Handover(meetingID, peerID, node string) rooms.Held {
+	return f.rooms.Handover(meetingID, peerID, node)
+}
+
+func (f fromOthers) Sockets(node string, ip netip.Prefix, n int) { f.elsewhere.Note(node, ip, n) }
+func (f fromOthers) Guessed(ip netip.Addr)                       { f.guesses.TakeQuietly(ip) }
+func (f fromOthers) Missed()                                     { f.participants.Missed() }
+
+// repeatCounts is how often the other nodes are told again how many sockets each
+// address has here: Redis may have lost it.
+const repeatCounts = 10 * time.Second
+
+func (s *server) repeatCounts(ctx context.Context) {
+	every := time.NewTicker(repeatCounts)
+	defer every.Stop()
+	for {
+		select {
+		case <-every.C:
+			for ip, n := range s.sockets.CountPerIP() {
+				s.others.Sockets(ip, n)
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,286 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	stdlog "log"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"signald/internal/clientip"
+	"signald/internal/cluster"
+	"signald/internal/geo"
+	"signald/internal/httpapi"
+	"signald/internal/ice"
+	"signald/internal/limits"
+	"signald/internal/metrics"
+	"signald/internal/participants"
+	"signald/internal/protocol"
+	"signald/internal/rooms"
+	"signald/internal/signaling"
+	"signald/internal/socketio"
+	"signald/internal/store"
+	"signald/web"
+)
+
+// server is the whole of signald, built and listening.
+type server struct {
+	config       *Config
+	log          zerolog.Logger
+	store        *store.Store
+	places       *geo.DB
+	others       nodes
+	rooms        *rooms.Rooms
+	participants *participants.Service
+	guesses      *limits.PerIP
+	elsewhere    *limits.Elsewhere
+	sockets      *socketio.Server
+	http         *http.Server
+	listener     *listener
+	operator     *operator
+	draining     atomic.Bool
+}
+
+// build makes everything and listens; nothing runs yet. What it opened is closed
+// again when it fails.
+func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err error) {
+	s := &server{config: c, log: log, listener: &listener{log: log}}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+
+	if s.store, err = store.Open(ctx, c.DatabaseURL, log); err != nil {
+		return nil, fmt.Errorf("open the database: %w", err)
+	}
+	counted := metrics.New(version)
+	db := observedStore{s.store, counted}
+	s.places = geo.Open(c.GeoIPDB, log)
+	if n := len(c.AdminToken); n > 0 && n < 16 {
+		log.Warn().Msg("the admin token is short: use at least 16 random characters")
+	}
+
+	node := "n_" + randomName()
+	var others nodes = cluster.Alone{}
+	if c.RedisURL != "" {
+		if others, err = cluster.New(cluster.Options{URL: c.RedisURL, NodeID: node, Log: log}); err != nil {
+			return nil, err
+		}
+	}
+	s.others = others
+	s.rooms = rooms.New(signaling.Encoder{}, participants.Loader(db), rooms.Options{
+		NodeID: node, Watch: others.Watch, Unwatch: others.Unwatch,
+	})
+	s.participants = participants.New(db, s.rooms, participants.Options{
+		NodeID: node, Alone: c.RedisURL == "", Cluster: others, Grace: c.Grace, Log: log,
+	})
+	if err := s.participants.Register(ctx); err != nil {
+		return nil, fmt.Errorf("register with the database: %w", err)
+	}
+	s.elsewhere = limits.NewElsewhere(3 * repeatCounts)
+	servers := ice.Config{STUN: c.STUN, TURN: c.TURN, Secret: c.TURNSecret, TTL: c.TURNTTL}
+	limit := func(perSecond float64, burst int) *limits.PerIP {
+		if c.RateLimits == "off" {
+			perSecond = 0
+		}
+		return limits.NewPerIP(perSecond, burst)
+	}
+	s.guesses = limit(0.2, 20) // failed guesses at keys and passwords
+	s.guesses.Tell = others.Guessed
+
+	hub := signaling.New(s.participants, db, signaling.Options{
+		Server: "signald/" + version, Node: node, Epoch: randomName(),
+		PingInterval: c.PingInterval, PingTimeout: c.PingTimeout,
+		MaxMessage: c.MaxMessage, MaxPeers: c.MaxPeers, Grace: c.Grace,
+		ICE: servers, RateLimits: c.RateLimits == "on", Guesses: s.guesses, Relayer: others, Observer: counted, Log: log,
+	})
+	s.sockets = socketio.New(socketio.Options{
+		PingInterval: c.PingInterval, PingTimeout: c.PingTimeout,
+		MaxMessage: c.MaxMessage, MaxSockets: c.MaxSockets, MaxSocketsPerIP: c.MaxSocketsPerIP,
+		AllowOrigin: c.allowOrigin(socketio.SameOrigin), ClientIP: s.clientIP,
+		SocketsElsewhere: s.elsewhere.Count, OnCount: others.Sockets,
+		OnConnect: hub.Connect, OnEvent: hub.Event, OnDisconnect: hub.Disconnect, OnPanic: hub.Panic,
+		Log: log,
+	})
+	var clusterUp func() bool
+	if c.RedisURL != "" {
+		clusterUp = others.Up
+	}
+	handler := httpapi.New(db, s.participants, observedPlaces{s.places, counted}, web.FS(), s.sockets, httpapi.Options{
+		BasePath: c.BasePath, PublicURL: c.PublicURL, MaxPeers: c.MaxPeers, AdminToken: c.AdminToken,
+		ICE: servers, AllowOrigin: c.allowOrigin(socketio.SameOrigin), ClientIP: s.clientIP, Trusted: s.isTrusted,
+		Creations: limit(5, 1000), Guesses: s.guesses, Logins: limit(0.1, 10),
+		Draining: s.draining.Load, Refusing: s.listener.Refusing, ClusterUp: clusterUp, Log: log,
+	})
+	if err := s.listenForOperator(counted); err != nil {
+		return nil, err
+	}
+	return s, s.listen(handler)
+}
+
+// listen opens the port.
+func (s *server) listen(handler http.Handler) error {
+	tlsConfig, err := newTLS(s.config, s.log)
+	if err != nil {
+		return err
+	}
+	s.http = &http.Server{
+		Handler:           handler,
+		TLSConfig:         tlsConfig,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          stdlog.New(httpErrors{s.log}, "", 0),
+	}
+	l, err := net.Listen("tcp", s.config.Listen)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w%s", s.config.Listen, err, portHint(err))
+	}
+	s.listener.Listener = l
+	return nil
+}
+
+// Serve runs until ctx ends, then stops in good order; stopping is called when
+// that begins.
+func (s *server) Serve(ctx context.Context, stopping func()) error {
+	background, stopBackground := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { s.participants.Run(background) })
+	running.Go(func() { s.places.Run(background) })
+	running.Go(func() { s.others.Run(background, fromOthers{s}) })
+	running.Go(func() { s.repeatCounts(background) })
+	running.Go(s.operator.serve)
+	defer running.Wait()
+	defer s.operator.close()
+	defer stopBackground()
+
+	failed := make(chan error, 1)
+	go func() { // ends with the listener, which Shutdown closes
+		if s.http.TLSConfig != nil {
+			failed <- s.http.ServeTLS(s.listener, "", "")
+		} else {
+			failed <- s.http.Serve(s.listener)
+		}
+	}()
+	s.log.Info().Str("listen", s.listener.Addr().String()).Str("tls", s.config.tlsMode()).Str("version", version).Msg("serving")
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	stopping()
+	return s.drain()
+}
+
+// drain tells everyone to come back elsewhere, or here after the restart, and
+// waits for the last answer. Seats are kept: a restart is no reason to leave.
+func (s *server) drain() error {
+	s.log.Info().Int("sockets", s.sockets.Count()).Msg("draining")
+	s.draining.Store(true)
+	ctx, cancel := context.WithTimeout(context.Background(), s.config.DrainTimeout)
+	defer cancel()
+	var encoding error
+	s.sockets.Each(func(c *socketio.Socket) {
+		after := 500 + rand.Int64N(1500) //nolint:gosec // spreads the reconnects
+		if err := c.Emit(protocol.EventServerDraining, protocol.Draining{ReconnectAfterMS: after}); err != nil {
+			encoding = err
+		}
+	})
+	return errors.Join(encoding, s.endSockets(ctx), s.http.Shutdown(ctx))
+}
+
+// endSockets gives clients half of the time to read what was sent to them, then
+// cuts those that do not: one of them is no reason to call a planned stop failed.
+func (s *server) endSockets(ctx context.Context) error {
+	patience, cancel := context.WithTimeout(ctx, s.config.DrainTimeout/2)
+	defer cancel()
+	if s.sockets.Shutdown(patience) == nil {
+		return nil
+	}
+	return s.sockets.Shutdown(ctx)
+}
+
+// Close closes what build opened.
+func (s *server) Close() {
+	s.operator.close()
+	if s.listener.Listener != nil {
+		_ = s.listener.Close() // closed by Shutdown as a rule
+	}
+	if s.places != nil {
+		s.places.Close()
+	}
+	if s.store != nil {
+		if err := s.store.Close(); err != nil {
+			s.log.Warn().Err(err).Msg("database not closed cleanly")
+		}
+	}
+}
+
+// URL is where people open the page.
+func (s *server) URL() string {
+	scheme := "http"
+	if s.http.TLSConfig != nil {
+		scheme = "https"
+	}
+	if s.config.PublicURL != "" {
+		return s.config.PublicURL + s.config.BasePath + "/"
+	}
+	host, port, _ := net.SplitHostPort(s.listener.Addr().String()) // of a listener: well-formed
+	switch ip, err := netip.ParseAddr(host); {
+	case s.config.Domain != "":
+		host = s.config.Domain
+	case err != nil || ip.IsUnspecified() || ip.IsLoopback():
+		host = "localhost"
+	}
+	authority := net.JoinHostPort(host, port)
+	if scheme == "http" && port == "80" || scheme == "https" && port == "443" {
+		authority = strings.TrimSuffix(authority, ":"+port)
+	}
+	return scheme + "://" + authority + s.config.BasePath + "/"
+}
+
+func (s *server) clientIP(r *http.Request) netip.Addr { return clientip.From(r, s.config.proxies) }
+
+// isTrusted reports whether a proxy of ours sent the request.
+func (s *server) isTrusted(r *http.Request) bool {
+	return clientip.ViaProxy(r, s.config.proxies)
+}
+
+// httpErrors puts what net/http says into our log: mostly handshakes that strangers
+// broke off.
+type httpErrors struct{ log zerolog.Logger }
+
+func (h httpErrors) Write(b []byte) (int, error) {
+	if bytes.HasPrefix(b, []byte("http: Accept error")) {
+		return len(b), nil // the listener has said it
+	}
+	h.log.Debug().Str("cause", string(b)).Msg("http")
+	return len(b), nil
+}
+
+func randomName() string {
+	const letters = "0123456789abcdefghijklmnopqrstuv"
+	b := make([]byte, 10)
+	for i := range b {
+		b[i] = letters[rand.IntN(len(letters))] //nolint:gosec // a name, no secret
+	}
+	return string(b)
+}
+
+func portHint(err error) string {
+	if errors.Is(err, errPermission) {
+		return "; ports below 1024 need a right: setcap cap_net_bind_service=+ep on the binary, or choose another with SIGNALD_LISTEN"
+	}
+	return ""
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
+	"io/fs"
+	"math/big"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/crypto/acme/autocert"
+)
+
+var errPermission = fs.ErrPermission
+
+// newTLS makes the TLS settings; nil means plain HTTP.
+func newTLS(c *Config, log zerolog.Logger) (*tls.Config, error) {
+	base := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
+	switch c.tlsMode() {
+	case "off":
+		return nil, nil
+	case "files":
+		files := &certFiles{cert: c.TLSCert, key: c.TLSKey, log: log}
+		if err := files.readLocked(); err != nil {
+			return nil, err
+		}
+		base.GetCertificate = files.get
+	case "acme":
+		manager := &autocert.Manager{
+			Prompt: autocert.AcceptTOS, HostPolicy: autocert.HostWhitelist(c.Domain), Cache: autocert.DirCache(c.ACMECache),
+		}
+		base.GetCertificate = manager.GetCertificate
+		base.NextProtos = append(base.NextProtos, "acme-tls/1")
+	case "self-signed":
+		cert, err := selfSigned(c.Domain)
+		if err != nil {
+			return nil, err
+		}
+		log.Warn().Msg("the certificate is self-signed: browsers will warn; set SIGNALD_DOMAIN or SIGNALD_TLS_CERT and SIGNALD_TLS_KEY")
+		base.Certificates = []tls.Certificate{cert}
+	}
+	return base, nil
+}
+
+// certFiles is a certificate that is read again when its file changes.
+type certFiles struct {
+	cert, key string
+	log       zerolog.Logger
+
+	current atomic.Pointer[tls.Certificate]
+
+	looking sync.Mutex // held while reading files: nobody waits for it
+	changed time.Time  // of the file that current was read from
+	looked  time.Time
+}
+
+const lookEvery = 10 * time.Second
+
+func (f *certFiles) readLocked() error {
+	info, err := os.Stat(f.cert)
+	if err != nil {
+		return fmt.Errorf("read the certificate: %w", err)
+	}
+	cert, err := tls.LoadX509KeyPair(f.cert, f.key)
+	if err != nil {
+		return fmt.Errorf("read the certificate: %w", err)
+	}
+	f.current.Store(&cert)
+	f.changed, f.looked = info.ModTime(), time.Now()
+	return nil
+}
+
+func (f *certFiles) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if f.looking.TryLock() {
+		f.lookLocked()
+		f.looking.Unlock()
+	}
+	return f.current.Load(), nil
+}
+
+func (f *certFiles) lookLocked() {
+	if time.Since(f.looked) <= lookEvery {
+		return
+	}
+	f.looked = time.Now()
+	if info, err := os.Stat(f.cert); err == nil && info.ModTime().Equal(f.changed) {
+		return
+	}
+	if err := f.readLocked(); err != nil {
+		f.log.Warn().Err(err).Msg("certificate not renewed, the old one stays")
+	}
+}
+
+func selfSigned(domain string) (tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	template := &x509.Certificate{
+		SerialNumber: serial, Subject: pkix.Name{CommonName: "signald"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(1, 0, 0),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+	}
+	if domain != "" {
+		template.DNSNames = append(template.DNSNames, domain)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
+}
