@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Everything there is to test, ending at the first failure. The tests start their own PostgreSQL, Redis
+# and browser, never the machine's.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+start=$SECONDS
+step=scripts/step.sh
+
+$step 'Looking for what the tests need' scripts/deps.sh
+make --no-print-directory build
+$step 'Go tests, with the race detector' go test -race -timeout 10m ./...
+$step 'TypeScript tests' npm --prefix web test
+$step 'Browser tests' npm --prefix web run e2e
+printf '==> All tests passed in %d s\n' "$((SECONDS - start))"
