@@ -1,0 +1,92 @@
+package e2e
+
+import (
+	"errors"
+	"net/url"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"signald/internal/testnode"
+	"signald/internal/testpg"
+)
+
+func psql(t *testing.T, arguments ...string) {
+	t.Helper()
+	program, err := exec.LookPath("psql")
+	if err != nil {
+		found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/psql")
+		if len(found) == 0 {
+			t.Fatal("psql is missing: scripts/deps.sh installs it")
+		}
+		program = found[len(found)-1]
+	}
+	out, err := exec.Command(program, append([]string{"-X", "-q", "-v", "ON_ERROR_STOP=1"}, arguments...)...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("psql: %v\n%s", err, out)
+	}
+}
+
+// TestServerWithTheGrantsOfDeployWorksAndCannotChangeTheAudit: nor can it undo what forbids it.
+func TestServerWithTheGrantsOfDeployWorksAndCannotChangeTheAudit(t *testing.T) {
+	super := testpg.New(t).URL // roles belong to a whole server
+	login := func(role string) string {
+		u, err := url.Parse(super)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.User = url.UserPassword(role, "pw")
+		return u.String()
+	}
+	psql(t, "-v", "owner_password=pw", "-v", "server_password=pw", "-v", "auditor_password=pw", "-f", "../../deploy/postgres/roles.sql", super)
+	migrate := testnode.Run(t, "migrate", "--database-url="+login("signald_owner"))
+	if migrate.Code != 0 {
+		t.Fatalf("%+v", migrate)
+	}
+	for range 2 { // again does no harm
+		psql(t, "-f", "../../deploy/postgres/grants.sql", login("signald_owner"))
+	}
+
+	n := testnode.Start(t, "SIGNALD_DATABASE_URL="+login("signald"))
+	m := meeting(t, n, nil)
+	a, b := join(t, n, as(m, "a"), nil), join(t, n, as(m, "b"), nil)
+	sees(t, a, map[string]string{"b": "online"})
+	if err := b.Leave(ctx(t)); err != nil {
+		t.Fatal(err)
+	}
+	sees(t, a, map[string]string{})
+
+	for role, statements := range map[string][]string{
+		"signald": {
+			`UPDATE meetings SET name = 'x'`, `DELETE FROM meetings`, `TRUNCATE meetings CASCADE`, `DROP TABLE meetings CASCADE`,
+			`ALTER TABLE meetings DISABLE TRIGGER ALL`, `DROP TRIGGER meetings_no_change ON meetings`, `SET session_replication_role = replica`,
+			`CREATE OR REPLACE FUNCTION meetings_append_only() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END'`,
+			`DELETE FROM meetings_head`, `CREATE TABLE mine (x int)`, `SET ROLE signald_owner`,
+		},
+		"signald_auditor": {
+			`UPDATE meetings SET name = 'x'`, `INSERT INTO meetings_head VALUES (2, 0, '')`, `SELECT * FROM participants`, `SELECT * FROM meeting_state`,
+		},
+	} {
+		conn, err := pgx.Connect(ctx(t), login(role))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, statement := range statements {
+			_, err := conn.Exec(ctx(t), statement)
+			var answer *pgconn.PgError
+			if !errors.As(err, &answer) || answer.Code != "42501" { // insufficient_privilege
+				t.Errorf("%s: %s: %v", role, statement, err)
+			}
+		}
+		_ = conn.Close(ctx(t))
+	}
+
+	got := testnode.Run(t, "audit", "verify", "--database-url="+login("signald_auditor"))
+	if got.Code != 0 || !strings.HasPrefix(got.Output, "1 rows") {
+		t.Errorf("%+v", got)
+	}
+}
