@@ -24,6 +24,8 @@ type actor struct {
 	mu     sync.Mutex // held while it does something
 	p      *client.Participant
 	peerID string
+	as     string // the user_id of its seat
+	asked  string // the user_id that it asked for last
 	token  string
 	lost   time.Time // when its connection was seen to be gone
 	unsure bool      // it was not told what became of its last join
@@ -33,8 +35,7 @@ type actor struct {
 	seen  sync.Mutex
 	rev   int64          // the highest it has seen
 	heard map[string]int // the last signal of each sender
-	as    string         // the user_id that it has joined as
-	taken time.Time      // when another login took its seat, or may have
+	taken time.Time      // when it was told that another login took its seat
 }
 
 // connected reports whether it has a seat and a connection.
@@ -109,10 +110,47 @@ func (a *actor) allow(what string, err error, codes ...fault.Code) {
 	}
 }
 
+// isTaken reports whether another login took its seat lately, or may have: who is
+// away is not told, and who is told may not have read it yet.
 func (a *actor) isTaken() bool {
 	a.seen.Lock()
 	defer a.seen.Unlock()
-	return !a.taken.IsZero() && time.Since(a.taken) < 10*time.Second
+	return !a.taken.IsZero() && time.Since(a.taken) < 10*time.Second ||
+		a.c.logins.replaced(a.number, a.as) || a.c.logins.replaced(a.number, a.asked)
+}
+
+// logins are those of the actors that replace a user_id.
+type logins struct {
+	mu       sync.Mutex
+	underWay map[login]int
+	ended    map[login]time.Time
+}
+
+type login struct {
+	meeting int
+	userID  string
+}
+
+// replace notes that userID is being replaced, until what it returns is called.
+func (l *logins) replace(meeting int, userID string) (done func()) {
+	k := login{meeting, userID}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.underWay[k]++
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.underWay[k]--
+		l.ended[k] = time.Now()
+	}
+}
+
+// replaced reports whether userID is being replaced, or was lately.
+func (l *logins) replaced(meeting int, userID string) bool {
+	k := login{meeting, userID}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.underWay[k] > 0 || !l.ended[k].IsZero() && time.Since(l.ended[k]) < 10*time.Second
 }
 
 // enter joins somewhere.
@@ -133,9 +171,6 @@ func (a *actor) enter(c context.Context, dice *rand.Rand, j protocol.Join) (*cli
 	conn := &connection{actor: a}
 	a.seen.Lock()
 	before := a.rev
-	if j.ResumeToken == "" {
-		a.as = j.UserID
-	}
 	a.seen.Unlock()
 	p, err := client.Join(c, a.c.nodes[first].URL, j, client.Handlers{Roster: conn.roster, Signal: conn.signal, Closed: conn.closed}, client.Options{})
 	if err != nil {
@@ -161,14 +196,11 @@ func (a *actor) join(c context.Context, dice *rand.Rand) {
 		codes = append(codes, fault.UserInUse)
 	case roll < 4:
 		j.UserID, j.JoinType, j.HostKey = fmt.Sprint("u", dice.IntN(actors)), 2, a.c.meetings[a.number].HostKey
-		for _, other := range a.c.actors { // who is away is not told
-			other.seen.Lock()
-			if other.number == a.number && other.as == j.UserID {
-				other.taken = time.Now()
-			}
-			other.seen.Unlock()
-		}
+		defer a.c.logins.replace(a.number, j.UserID)()
+	default:
+		j.UserID = a.user
 	}
+	a.asked = j.UserID
 	p, err := a.enter(c, dice, j)
 	if err != nil {
 		if a.isTaken() {
@@ -178,7 +210,7 @@ func (a *actor) join(c context.Context, dice *rand.Rand) {
 		return
 	}
 	a.c.joins.Add(1)
-	a.p, a.peerID, a.token, a.unsure = p, p.PeerID(), p.Joined().ResumeToken, false
+	a.p, a.peerID, a.as, a.token, a.unsure = p, p.PeerID(), j.UserID, p.Joined().ResumeToken, false
 }
 
 // resume comes back; the old connection may still live.

@@ -90,6 +90,7 @@ type chaos struct {
 	actors   []*actor
 	slots    chan struct{} // operations at the same time
 	running  sync.WaitGroup
+	logins   logins
 	began    time.Time
 	rests    int
 	calm     bool // no fault since the last rest; the scheduler's
@@ -106,6 +107,7 @@ func newChaos(t *testing.T, nodes int, seed uint64) *chaos {
 	c := &chaos{
 		t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, uint64(nodes))), //nolint:gosec // repeatable
 		slots: make(chan struct{}, 6), down: make([]atomic.Bool, nodes), began: time.Now(), calm: true,
+		logins: logins{underWay: map[login]int{}, ended: map[login]time.Time{}},
 	}
 	t.Logf("seed %d", seed)
 	env := []string{"SIGNALD_GRACE=" + chaosGrace.String(), "SIGNALD_MAX_PEERS=" + fmt.Sprint(seatLimit), "SIGNALD_DRAIN_TIMEOUT=4s", "SIGNALD_LOG_LEVEL=warn"}
