@@ -56,6 +56,38 @@ func (s *Service) LeaveByToken(ctx context.Context, peerID, token string) error 
 	return s.depart(ctx, departure{meetingID: p.MeetingID, peerID: p.PeerID, connID: p.ConnID, reason: ReasonLeave})
 }
 
+// End ends the meeting for everyone, on every node, and for good: later joins
+// answer meeting_ended. Ended again, it stays ended. Who may do so is for the
+// caller to know.
+func (s *Service) End(ctx context.Context, meetingID string) error {
+	var changes []rooms.Change
+	err := s.store.InMeeting(ctx, meetingID, func(ctx context.Context, tx *store.Tx) error {
+		changes = nil
+		st := tx.State()
+		over := st.CreatedAt // not now: past by every node's clock
+		st.ExpiresAt, st.PasswordHash, st.HostKeyHash = &over, nil, nil
+		everyone, err := tx.Participants(ctx)
+		if err != nil {
+			return err
+		}
+		for _, p := range everyone {
+			changes = append(changes, rooms.Change{Rev: tx.NextRev(), Kind: rooms.Left, Peer: peerOf(p), Reason: ReasonEnded})
+			if err := tx.Delete(ctx, p.PeerID); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return translate(err)
+	case len(changes) == 0: // nobody was in it, or it was done before and the room not told
+		return translate(s.rooms.Refresh(ctx, meetingID))
+	}
+	s.announce(meetingID, changes...)
+	return nil
+}
+
 // Authenticate finds whose resume token this is; it stays good.
 func (s *Service) Authenticate(ctx context.Context, token string) (meetingID, peerID string, err error) {
 	p, err := s.store.ParticipantByResume(ctx, HashSecret(token))

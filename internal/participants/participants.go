@@ -56,6 +56,7 @@ const (
 	ReasonLeave    = "leave"
 	ReasonTimeout  = "timeout"
 	ReasonReplaced = "replaced"
+	ReasonEnded    = "ended"
 )
 
 // Options of a Service.

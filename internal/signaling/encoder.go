@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strconv"
 
+	"signald/internal/fault"
 	"signald/internal/participants"
 	"signald/internal/protocol"
 	"signald/internal/rooms"
@@ -126,8 +127,12 @@ func (o outbox) Cut(reason string) {
 		return
 	}
 	rejoin := reason == participants.ReasonTimeout || reason == "server"
+	code := reason
+	if reason == participants.ReasonEnded {
+		code = string(fault.MeetingEnded) // as later joins are answered
+	}
 	o.socket.Send(mustEncode(protocol.EventClosed, protocol.Closed{
-		MeetingID: o.meetingID, Code: reason, Reason: closedBecause[reason], Rejoin: rejoin,
+		MeetingID: o.meetingID, Code: code, Reason: closedBecause[reason], Rejoin: rejoin,
 	}))
 	if rejoin {
 		o.socket.Close(socketio.ReasonServerDisconnect)
@@ -142,5 +147,5 @@ var closedBecause = map[string]string{
 	"server":                    "The server has lost your place. Join again.",
 	"kicked":                    "The host has removed you.",
 	"banned":                    "The host has removed you, for good.",
-	"ended":                     "The host has ended the meeting.",
+	participants.ReasonEnded:    "The meeting has been ended.",
 }
