@@ -13,13 +13,37 @@ import (
 type auditPage struct {
 	Items       []audit.Item `json:"items"`
 	NextCursor  string       `json:"next_cursor"`
-	Attribution string       `json:"attribution,omitempty"` // of the places, as their licence asks
+	Attribution string       `json:"attribution,omitempty" doc:"of the places, as their licence asks"`
 }
 
 const (
 	auditPageRows     = 500 // of JSON, at most
 	auditWriteTimeout = 30 * time.Second
 )
+
+func (a *API) auditRoutes() []route {
+	return []route{{
+		method: "GET", path: "/api/v1/admin/audit", name: "listAudit",
+		summary: "Who created which meeting, when, from where; newest first.",
+		about: "As JSON in pages: `next_cursor` of one is the `cursor` of the next, and empty on the last. " +
+			"`ndjson` and `csv` stream every row that fits; an answer that is broken off is not whole.",
+		access: admin,
+		query: []param{
+			{"from", "Created then or later: RFC 3339, or a date."},
+			{"to", "Created before: RFC 3339, or a date."},
+			{"ip", "The creator's address, or a network as 192.0.2.0/24."},
+			{"country", "A code of two letters."},
+			{"city", "Whole, in any case."},
+			{"q", "The beginning of the name, in any case, or of the key."},
+			{"limit", "Rows: 1 to 500 in a page, else 50; of a stream the first so many."},
+			{"cursor", "Where to go on."},
+			{"format", "json (the default), ndjson or csv."},
+		},
+		answers: answers{http.StatusOK: auditPage{}}, also: []string{"application/x-ndjson", "text/csv"},
+		errors:  []fault.Code{fault.InvalidPayload},
+		handler: http.HandlerFunc(a.audit),
+	}}
+}
 
 // audit answers with creations, newest first: a page of JSON, or all rows as NDJSON or CSV.
 func (a *API) audit(w http.ResponseWriter, r *http.Request) {
@@ -32,19 +56,12 @@ func (a *API) audit(w http.ResponseWriter, r *http.Request) {
 			a.fail(w, r, err)
 		}
 	default:
-		a.json(func(r *http.Request) (int, any, error) {
-			if err := a.admin(r); err != nil {
-				return 0, nil, err
-			}
-			return 0, nil, fault.Invalid("format", "format is json, ndjson or csv.")
-		}).ServeHTTP(w, r)
+		w.Header().Set("Cache-Control", "no-store")
+		a.fail(w, r, fault.Invalid("format", "format is json, ndjson or csv."))
 	}
 }
 
 func (a *API) auditPage(r *http.Request) (int, any, error) {
-	if err := a.admin(r); err != nil {
-		return 0, nil, err
-	}
 	q, err := audit.Filter(r.URL.Query())
 	if err != nil {
 		return 0, nil, err
@@ -73,9 +90,6 @@ func auditFault(err error) error {
 // auditStream writes rows a page at a time, so that memory holds one page however many there are. After
 // the first page an error can only be told by breaking the answer off.
 func (a *API) auditStream(w http.ResponseWriter, r *http.Request, format string) error {
-	if err := a.admin(r); err != nil {
-		return err
-	}
 	q, err := audit.Filter(r.URL.Query())
 	if err != nil {
 		return err

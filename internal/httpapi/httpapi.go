@@ -75,6 +75,7 @@ type API struct {
 	socket       http.Handler
 	opts         Options
 	index        []byte
+	description  []byte // of the API
 }
 
 const (
@@ -87,18 +88,13 @@ const (
 func New(s Store, p Participants, places Places, page fs.FS, socket http.Handler, opts Options) http.Handler {
 	a := &API{store: s, participants: p, places: places, page: page, socket: socket, opts: opts}
 	a.index = a.readIndex()
-	api := http.NewServeMux() // of its own: below a pattern for every path, no method is a wrong one
-	api.Handle("POST /api/v1/meetings", a.json(a.createMeeting))
-	api.Handle("GET /api/v1/meetings/{id}", a.json(a.getMeeting))
-	api.Handle("POST /api/v1/leave", a.json(a.leave))
-	api.Handle("GET /api/v1/ice", a.json(a.iceServers))
-	api.HandleFunc("GET /api/v1/admin/audit", a.audit)
+	routes := a.routes()
+	a.description, _ = json.Marshal(description(routes, opts.BasePath)) // texts, lists and maps always encode
+	api := a.handle(routes)
 	mux := http.NewServeMux()
 	mux.Handle("/api/", api)
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, map[string]string{"status": "ok"})
-	})
-	mux.HandleFunc("GET /readyz", a.ready)
+	mux.Handle("/healthz", api)
+	mux.Handle("/readyz", api)
 	mux.HandleFunc("GET /assets/", a.asset)
 	mux.HandleFunc("GET /m/{key}", a.servePage)
 	mux.HandleFunc("/", a.root)
@@ -183,32 +179,6 @@ func limited(wait time.Duration, ok bool) error {
 		return nil
 	}
 	return fault.New(fault.RateLimited).RetryAfter(wait)
-}
-
-// ready says whether new clients should be sent here.
-func (a *API) ready(w http.ResponseWriter, r *http.Request) {
-	checks := map[string]string{"store": "ok"}
-	status := http.StatusOK
-	if err := a.store.Ping(r.Context()); err != nil {
-		checks["store"], status = "unavailable", http.StatusServiceUnavailable
-	}
-	if a.opts.Draining() {
-		checks["draining"], status = "yes", http.StatusServiceUnavailable
-	}
-	word := "ready"
-	if a.opts.Refusing != nil && a.opts.Refusing() {
-		checks["connections"], status = "refused", http.StatusServiceUnavailable
-	}
-	if a.opts.ClusterUp != nil {
-		checks["cluster"] = "ok"
-		if !a.opts.ClusterUp() { // no reason to send clients away: all nodes may see it so
-			checks["cluster"], word = "down", "degraded"
-		}
-	}
-	if status != http.StatusOK {
-		word = "not ready"
-	}
-	answer(w, status, map[string]any{"status": word, "checks": checks})
 }
 
 // sameSecret compares in a time that says nothing about the secret.

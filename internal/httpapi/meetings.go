@@ -17,13 +17,38 @@ import (
 	"signald/internal/store"
 )
 
+func (a *API) meetingRoutes() []route {
+	return []route{{
+		method: "POST", path: "/api/v1/meetings", name: "createMeeting", summary: "Create a meeting, without joining it.",
+		about: "The host key is told here and never again. Pages of an origin that is not allowed get `forbidden`.",
+		body:  newMeeting{}, answers: answers{http.StatusCreated: createdMeeting{}},
+		errors:  []fault.Code{fault.Forbidden, fault.RateLimited, fault.MeetingExists},
+		handler: a.json(a.createMeeting),
+	}, {
+		method: "GET", path: "/api/v1/meetings/{id}", name: "getMeeting", summary: "Whether there is a meeting with this key.",
+		about:   "Failed guesses are counted for each address, together with those of joins.",
+		answers: answers{http.StatusOK: meetingInfo{}},
+		errors:  []fault.Code{fault.RateLimited, fault.MeetingNotFound, fault.MeetingEnded},
+		handler: a.json(a.getMeeting),
+	}, {
+		method: "POST", path: "/api/v1/leave", name: "leave", summary: "Leave a meeting: for navigator.sendBeacon when a page is closed.",
+		access: tokenInBody, body: protocol.LeaveByToken{}, answers: answers{http.StatusNoContent: nil},
+		errors:  []fault.Code{fault.NotJoined},
+		handler: a.json(a.leave),
+	}, {
+		method: "GET", path: "/api/v1/ice", name: "iceServers", summary: "STUN and TURN servers, with fresh credentials.",
+		access: participant, answers: answers{http.StatusOK: protocol.ICE{}},
+		handler: a.json(a.iceServers),
+	}}
+}
+
 // newMeeting is the body of POST /api/v1/meetings. What is absent takes its
 // default.
 type newMeeting struct {
-	MeetingID string `json:"meeting_id"`
-	Name      string `json:"name"`
-	Password  string `json:"password"`
-	ExpiresIn int64  `json:"expires_in_s"`
+	MeetingID string `json:"meeting_id" doc:"the key, 1 to 64 characters; else 100 random bits"`
+	Name      string `json:"name" doc:"up to 64 characters; in the audit the creator's address stands for none"`
+	Password  string `json:"password" doc:"up to 128 characters; guests need it, the host does not"`
+	ExpiresIn int64  `json:"expires_in_s" doc:"seconds from now, at most ten years"`
 	Policy    struct {
 		Camera   *bool `json:"camera"`
 		Speak    *bool `json:"speak"`
@@ -31,14 +56,14 @@ type newMeeting struct {
 		Chat     *bool `json:"chat"`
 		Locked   *bool `json:"locked"`
 		Lobby    *bool `json:"lobby"`
-		MaxPeers *int  `json:"max_peers"`
-	} `json:"policy"`
+		MaxPeers *int  `json:"max_peers" doc:"1 to the server's limit"`
+	} `json:"policy" doc:"what is absent is allowed, but for locked and lobby"`
 }
 
 type createdMeeting struct {
 	MeetingID string    `json:"meeting_id"`
 	Name      string    `json:"name"`
-	HostKey   string    `json:"host_key"`
+	HostKey   string    `json:"host_key" doc:"makes who joins with it host"`
 	JoinURL   string    `json:"join_url"`
 	CreatedAt time.Time `json:"created_at"`
 }
@@ -46,7 +71,7 @@ type createdMeeting struct {
 type meetingInfo struct {
 	MeetingID    string `json:"meeting_id"`
 	Name         string `json:"name"`
-	Participants int    `json:"participants"`
+	Participants int    `json:"participants" doc:"those away too"`
 }
 
 // createMeeting creates a meeting and its audit row. It does not join.
@@ -224,12 +249,12 @@ func (a *API) getMeeting(r *http.Request) (int, any, error) {
 
 // leave is for a page that is being closed: navigator.sendBeacon posts text.
 func (a *API) leave(r *http.Request) (int, any, error) {
-	var l protocol.Leave
+	var l protocol.LeaveByToken
 	if err := decode(r, &l); err != nil {
 		return 0, nil, err
 	}
-	if l.ResumeToken == "" {
-		return 0, nil, fault.New(fault.Unauthorized)
+	if err := l.Validate(); err != nil {
+		return 0, nil, err
 	}
 	if err := a.participants.LeaveByToken(r.Context(), l.PeerID, l.ResumeToken); err != nil {
 		return 0, nil, err

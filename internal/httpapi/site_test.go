@@ -69,6 +69,7 @@ type site struct {
 	http.Handler
 	store        *store.Store
 	participants *participants.Service
+	basePath     string
 	draining     atomic.Bool
 	log          lines
 }
@@ -114,6 +115,7 @@ func open(t testing.TB, url string, change func(*httpapi.Options)) *site {
 			opts.BasePath, page = "", fstest.MapFS{".gitkeep": {}}
 		}
 	}
+	s.basePath = opts.BasePath
 	hub := signaling.New(s.participants, s.store, signaling.Options{
 		Server: "signald/test", PingInterval: 5 * time.Second, PingTimeout: 5 * time.Second, Grace: time.Minute,
 		MaxMessage: 128 << 10, MaxPeers: 8, ICE: opts.ICE, Guesses: off, Log: zerolog.Nop(),
@@ -240,6 +242,9 @@ func (s *site) do(t testing.TB, r request) response {
 		if err := json.Unmarshal(w.Body.Bytes(), &got.fields); err != nil {
 			t.Fatalf("%s %s: %v: %s", r.method, r.path, err, w.Body)
 		}
+	}
+	if s.basePath == "" {
+		isDescribed(t, req, w)
 	}
 	return got
 }

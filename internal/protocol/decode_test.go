@@ -22,6 +22,7 @@ type event struct {
 var events = []event{
 	{"join", func() payload { return &protocol.Join{} }, `{"meeting_id":"k","user_id":"u"}`},
 	{"leave", func() payload { return &protocol.Leave{} }, `{}`},
+	{"leave over HTTP", func() payload { return &protocol.LeaveByToken{} }, `{"resume_token":"rt_x"}`},
 	{"signal", func() payload { return &protocol.Signal{} }, `{"to":"p_1","kind":"bye"}`},
 	{"update_signal", func() payload { return &protocol.UpdateSignal{} }, `{}`},
 	{"sync", func() payload { return &protocol.Sync{} }, `{}`},
@@ -84,12 +85,13 @@ func TestWrongTypesNameTheField(t *testing.T) {
 			"host_key": {`[]`}, "password": {`1`}, "join_type": {`"1"`}, "resume_token": {`{}`}, "fingerprint": {`1`}, "memo": {`1`},
 			"media": {`true`, `"x"`, `[]`},
 		},
-		"leave":         {"meeting_id": {`1`}, "peer_id": {`1`}, "resume_token": {`{}`}},
-		"signal":        {"meeting_id": {`1`}, "to": {`1`, `null`}, "neg": {`1`}, "kind": {`1`, `null`, `"x"`}, "restart": {`1`}, "end": {`"true"`}, "list": {`{}`, `"x"`}},
-		"update_signal": {"meeting_id": {`1`}},
-		"sync":          {"meeting_id": {`1`}, "have_rev": {`"1"`, `1.5`}},
-		"media_state":   {"meeting_id": {`1`}, "audio": {`1`, `"true"`}, "video": {`{}`}, "screen": {`0`}, "hand": {`"up"`, `{}`, `[]`}},
-		"rename":        {"meeting_id": {`1`}, "name": {`1`, `null`, `{}`}},
+		"leave":           {"meeting_id": {`1`}},
+		"leave over HTTP": {"peer_id": {`1`}, "resume_token": {`{}`}},
+		"signal":          {"meeting_id": {`1`}, "to": {`1`, `null`}, "neg": {`1`}, "kind": {`1`, `null`, `"x"`}, "restart": {`1`}, "end": {`"true"`}, "list": {`{}`, `"x"`}},
+		"update_signal":   {"meeting_id": {`1`}},
+		"sync":            {"meeting_id": {`1`}, "have_rev": {`"1"`, `1.5`}},
+		"media_state":     {"meeting_id": {`1`}, "audio": {`1`, `"true"`}, "video": {`{}`}, "screen": {`0`}, "hand": {`"up"`, `{}`, `[]`}},
+		"rename":          {"meeting_id": {`1`}, "name": {`1`, `null`, `{}`}},
 	} {
 		e := find(t, event)
 		for field, values := range fields {

@@ -47,7 +47,7 @@ var fromClients = map[string]payload{
 	"media_state":           &protocol.MediaState{Audio: ptr(true), Video: ptr(false), Screen: ptr(false), Hand: raw(`true`)},
 	"rename":                &protocol.Rename{MeetingID: "K7F3", Name: "王 小宇"},
 	"leave":                 &protocol.Leave{MeetingID: "K7F3"},
-	"leave_http":            &protocol.Leave{PeerID: "p_9c8b7a6d5e4f3g2h", ResumeToken: "rt_AAAAAAAAAAAAAAAAAAAAAA"},
+	"leave_http":            &protocol.LeaveByToken{PeerID: "p_9c8b7a6d5e4f3g2h", ResumeToken: "rt_AAAAAAAAAAAAAAAAAAAAAA"},
 	"heartbeat":             &protocol.Heartbeat{},
 }
 

@@ -143,15 +143,27 @@ func blob(field string, raw json.RawMessage) error {
 	return nil
 }
 
-// Leave is C→S "leave", and the body of POST /api/v1/leave.
+// Leave is C→S "leave".
 type Leave struct {
-	MeetingID   string `json:"meeting_id"`
-	PeerID      string `json:"peer_id"`      // HTTP only
-	ResumeToken string `json:"resume_token"` // HTTP only
+	MeetingID string `json:"meeting_id"`
 }
 
 // Validate checks the texts.
 func (l *Leave) Validate() error { return text("meeting_id", &l.MeetingID, MaxKey) }
+
+// LeaveByToken is the body of POST /api/v1/leave.
+type LeaveByToken struct {
+	PeerID      string `json:"peer_id" required:""`
+	ResumeToken string `json:"resume_token" required:"" doc:"from the answer to the join"`
+}
+
+// Validate asks for the credential.
+func (l *LeaveByToken) Validate() error {
+	if l.ResumeToken == "" {
+		return fault.New(fault.Unauthorized)
+	}
+	return nil
+}
 
 // Signal is C→S "signal": a message for one other participant.
 type Signal struct {

@@ -1,0 +1,96 @@
+package httpapi
+
+import (
+	"net/http"
+	"slices"
+
+	"signald/internal/fault"
+)
+
+// route is one row of the API: what answers, who may ask, and what the description at /api/openapi.json
+// says of it. A new endpoint needs no more than a row.
+type route struct {
+	method, path string
+	name         string // operationId
+	summary      string
+	about        string // what else there is to know
+
+	access  access
+	query   []param
+	body    any          // a value of the JSON body's type; nil: none is read
+	answers answers      // but for errors
+	also    []string     // other media types than JSON that the answer may have
+	errors  []fault.Code // beside those that its access and its body bring along
+
+	handler http.Handler
+}
+
+// access is who may use a route.
+type access int
+
+const (
+	public      access = iota
+	participant        // Bearer: a resume token, which the handler looks at
+	tokenInBody        // likewise, where no header can be set
+	admin              // seen to before the handler
+)
+
+// answers are, by status, values of the types of the bodies; nil: there is no body.
+type answers map[int]any
+
+// param is a parameter of the query; its path's are known by the path.
+type param struct{ name, about string }
+
+// routes are the whole API.
+func (a *API) routes() []route {
+	return slices.Concat(a.meetingRoutes(), a.auditRoutes(), a.healthRoutes(), []route{{
+		method: "GET", path: "/api/openapi.json", name: "describe", summary: "This description.",
+		answers: answers{http.StatusOK: map[string]any{}}, handler: http.HandlerFunc(a.describe),
+	}})
+}
+
+// handle makes the routes' handlers known. The mux is of their own: below a pattern for every path, no
+// method would be a wrong one.
+func (a *API) handle(routes []route) http.Handler {
+	mux := http.NewServeMux()
+	for _, r := range routes {
+		handler := r.handler
+		if r.access == admin {
+			handler = a.forAdmin(handler)
+		}
+		mux.Handle(r.method+" "+r.path, handler)
+	}
+	return mux
+}
+
+// forAdmin lets nobody but the admin through.
+func (a *API) forAdmin(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := a.admin(r); err != nil {
+			w.Header().Set("Cache-Control", "no-store")
+			a.fail(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// codes are the errors that a route may answer with.
+func (r route) codes() []fault.Code {
+	codes := slices.Clone(r.errors)
+	if r.body != nil {
+		codes = append(codes, fault.InvalidPayload, fault.PayloadTooLarge)
+	}
+	switch r.access {
+	case public:
+	case participant, tokenInBody:
+		codes = append(codes, fault.Unauthorized)
+	case admin:
+		codes = append(codes, fault.Unauthorized, fault.Forbidden, fault.RateLimited)
+	}
+	if r.access != public || len(codes) > 0 { // it does something, which may go wrong
+		codes = append(codes, fault.Unavailable, fault.Internal)
+	}
+	slices.Sort(codes)
+	return slices.Compact(codes)
+}
