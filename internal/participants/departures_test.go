@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"signald/internal/cluster"
 	"signald/internal/fault"
 	"signald/internal/participants"
 	"signald/internal/protocol"
@@ -334,6 +335,31 @@ func TestManyLeftoversAreAllAwayAtOnceAndTheirGraceRuns(t *testing.T) {
 			s.Sweep(context.Background(), since) // one is enough, unless the machine is too slow for it
 			return len(since) == many
 		})
+	})
+}
+
+// wire is what other nodes are heard over, or not.
+type wire struct {
+	cluster.Alone
+	up bool
+}
+
+func (w wire) Up() bool { return w.up }
+
+// What comes over a wire that works may only be on its way; over one that is down, nothing comes.
+func TestRosterFollowsTheStoreAtOnceWhileTheWireIsDown(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		for _, up := range []bool{true, false} {
+			key := fmt.Sprint("up ", up)
+			create(t, db, key)
+			s := serve(t, db, oneOfMany, func(o *options) { o.Cluster = wire{up: up} })
+			watch := s.join(protocol.Join{MeetingID: key, UserID: "watch"})
+			serve(t, db, oneOfMany, named("n2")).join(protocol.Join{MeetingID: key, UserID: "theirs"})
+			s.sweep()
+			if known := len(roster(watch).Peers) == 2; known == up {
+				t.Errorf("up %v: after one look it is known: %v", up, known)
+			}
+		}
 	})
 }
 

@@ -43,6 +43,8 @@ type Cluster interface {
 	// Handover fetches what a node holds for a participant that has come back here. An
 	// error means that it was not reached and may be asked again.
 	Handover(ctx context.Context, node, meetingID, peerID string) (rooms.Held, error)
+	// Up reports whether what is announced arrives, as far as can be known.
+	Up() bool
 }
 
 // Roles of a participant.

@@ -198,7 +198,7 @@ const compareEvery = 2 * time.Second
 // elsewhere of which no word came. What is a moment behind may just be on its way,
 // so a roster has to be behind twice, unless messages are known to be lost.
 func (s *Service) compare(ctx context.Context) error {
-	missed := s.missed.Swap(false)
+	missed := s.missed.Swap(false) || !s.opts.Cluster.Up()
 	if s.opts.Alone || !missed && time.Since(s.compared) < compareEvery {
 		return nil
 	}
