@@ -11,11 +11,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"signald/internal/testproc"
 )
 
 var binary = sync.OnceValues(func() (string, error) {
@@ -169,6 +172,16 @@ func (n *Node) Signal(s syscall.Signal) {
 	}
 }
 
+// Env is a variable that the process was started with.
+func (n *Node) Env(name string) (value string) {
+	for _, v := range n.env { // the last one counts
+		if v, found := strings.CutPrefix(v, name+"="); found {
+			value = v
+		}
+	}
+	return value
+}
+
 // PID is the process's id.
 func (n *Node) PID() int { return n.cmd.Process.Pid }
 
@@ -198,10 +211,9 @@ func (n *Node) Log() string {
 
 func freeAddr(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := testproc.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -125,14 +126,18 @@ func Until(limit time.Duration, ready func() error) error {
 	}
 }
 
-// FreePort is a port on loopback that was free a moment ago.
+// FreePort is a port on loopback that was free a moment ago. It is below those that systems take for
+// outgoing connections, so that a server which a test stops finds its port free when it comes back.
 func FreePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+	var err error
+	for range 100 {
+		port := 12_000 + rand.IntN(20_000) //nolint:gosec // no secret
+		var l net.Listener
+		if l, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
+			return port, l.Close()
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return 0, err
 }
 
 // Find is the path of a program: from PATH or the newest match of the patterns.
