@@ -208,10 +208,12 @@ func TestDrainOverItsTimeFails(t *testing.T) {
 	if line, err := bufio.NewReader(conn).ReadString('\n'); !strings.Contains(line, "100 Continue") {
 		t.Fatalf("%q, %v", line, err)
 	}
+	began := time.Now()
 	r.stop()
 	if code := r.code(t); code != 1 {
 		t.Errorf("exit code %d", code)
 	}
+	t.Logf("it ended after %s", time.Since(began))
 	if !strings.Contains(r.log.String(), "deadline exceeded") {
 		t.Errorf("no reason in the log")
 	}
@@ -244,10 +246,12 @@ func TestSecondSignalEndsTheProcessAtOnce(t *testing.T) {
 	if err := process.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
+	began := time.Now()
 	ended := make(chan error, 1)
 	go func() { ended <- process.Wait() }() // ends with the process, which the test kills
 	select {
 	case err := <-ended:
+		t.Logf("it ended after %s", time.Since(began))
 		var exit *exec.ExitError
 		if !errors.As(err, &exit) || exit.Success() {
 			t.Errorf("%v\n%s", err, log)
@@ -262,7 +266,9 @@ func TestSecondSignalEndsTheProcessAtOnce(t *testing.T) {
 func TestSecondServerOnTheFileIsRefused(t *testing.T) {
 	args := serveArgs(t)
 	first := start(t, args)
+	began := time.Now()
 	code, out, stderr := command(t, args...)
+	t.Logf("it was refused after %s", time.Since(began))
 	if code != 1 || out != "" {
 		t.Errorf("exit code %d: %s", code, out)
 	}

@@ -150,14 +150,19 @@ func TestMembersOfADeadNodeAreAwayThenOut(t *testing.T) {
 	back := join(t, n[1], as(m, "back"), nil)
 	sees(t, watch, map[string]string{"gone": "online", "back": "online"})
 	n[1].Kill()
+	began := time.Now()
 	sees(t, watch, map[string]string{"gone": "away", "back": "away"})
+	away := time.Since(began)
 	j := as(m, "back")
 	j.ResumeToken = back.Joined().ResumeToken
+	asked := time.Now()
 	again := join(t, n[0], j, nil)
+	took := time.Since(asked)
 	if again.PeerID() != back.PeerID() {
 		t.Error("the seat was lost")
 	}
 	sees(t, watch, map[string]string{"back": "online"})
+	t.Logf("with a grace of 2 s: away after %s, out after %s; coming back took %s", away, time.Since(began), took)
 }
 
 func TestRedisOutageHealsFromTheStore(t *testing.T) {

@@ -23,8 +23,12 @@ import (
 )
 
 // TestMain lets three tests run at a time: they wait for outages and graces, not for
-// processors.
+// processors. In a process that a test has started it is a client.
 func TestMain(m *testing.M) {
+	if order := os.Getenv(clientOrder); order != "" {
+		beClient(order)
+		return
+	}
 	flag.Parse()
 	if set := flag.Lookup("test.parallel"); set.Value.String() == set.DefValue {
 		_ = set.Value.Set("3") // a number
@@ -59,6 +63,7 @@ type proxy struct {
 
 	mu     sync.Mutex
 	state  wire
+	lag    time.Duration // before each answer of the server
 	change chan struct{} // closed and made anew when state changes
 	conns  map[net.Conn]bool
 }
@@ -121,6 +126,21 @@ func (p *proxy) set(state wire) {
 	}
 }
 
+// slow makes each answer of the server late.
+func (p *proxy) slow(lag time.Duration) {
+	p.mu.Lock()
+	p.lag = lag
+	p.mu.Unlock()
+}
+
+// wait is for an answer of the server.
+func (p *proxy) wait() {
+	p.mu.Lock()
+	lag := p.lag
+	p.mu.Unlock()
+	time.Sleep(lag)
+}
+
 // pass waits until the wire is whole, and says false if it is cut.
 func (p *proxy) pass() bool {
 	for {
@@ -165,19 +185,23 @@ func (p *proxy) serve(in net.Conn) {
 		return
 	}
 	var both sync.WaitGroup
-	for _, way := range [][2]net.Conn{{in, out}, {out, in}} {
+	for _, way := range []struct {
+		from, to net.Conn
+		wait     func()
+	}{{in, out, func() {}}, {out, in, p.wait}} {
 		both.Go(func() {
-			p.carry(way[0], way[1])
-			_, _ = way[0].Close(), way[1].Close()
+			p.carry(way.from, way.to, way.wait)
+			_, _ = way.from.Close(), way.to.Close()
 		})
 	}
 	both.Wait()
 }
 
-func (p *proxy) carry(from, to net.Conn) {
+func (p *proxy) carry(from, to net.Conn, wait func()) {
 	b := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(b)
+		wait()
 		if n > 0 && p.pass() {
 			if _, err := to.Write(b[:n]); err != nil {
 				return

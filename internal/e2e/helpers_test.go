@@ -3,10 +3,15 @@ package e2e
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	_ "github.com/jackc/pgx/v5/stdlib"
+	_ "modernc.org/sqlite"
 
 	"signald/internal/client"
 	"signald/internal/fault"
@@ -31,6 +36,21 @@ func meeting(t *testing.T, n *testnode.Node, body map[string]any) client.Meeting
 		t.Fatal(err)
 	}
 	return m
+}
+
+// database is a node's, to be looked into.
+func database(t *testing.T, n *testnode.Node) *sql.DB {
+	t.Helper()
+	driver, dsn := "pgx", n.Env("SIGNALD_DATABASE_URL")
+	if path, ok := strings.CutPrefix(dsn, "sqlite:"); ok {
+		driver, dsn = "sqlite", "file:"+path+"?mode=ro"
+	}
+	db, err := sql.Open(driver, dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
 }
 
 // inbox keeps what a participant was told.

@@ -15,18 +15,18 @@ import (
 	"signald/internal/fault"
 	"signald/internal/testnode"
 	"signald/internal/testpg"
+	"signald/internal/testproc"
 	"signald/internal/testredis"
 )
 
 // loopback is an address that nobody listens on.
 func loopback(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := testproc.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 }
 
 // values are a node's values, by name and labels as they are written.

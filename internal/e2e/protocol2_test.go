@@ -2,15 +2,12 @@ package e2e
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
-
-	_ "modernc.org/sqlite"
 
 	"signald/internal/client"
 	"signald/internal/fault"
@@ -46,25 +43,26 @@ func TestEveryoneSeesEveryone(t *testing.T) {
 }
 
 func TestJoinAnswersWhoIsThereAndWhoIsPolite(t *testing.T) {
-	n := testnode.Start(t)
-	m := meeting(t, n, map[string]any{"name": "演示", "policy": map[string]any{"chat": false}})
-	host := as(m, "host")
-	host.HostKey = m.HostKey
-	a := join(t, n, host, nil)
-	b := join(t, n, as(m, "b"), nil)
-	got := b.Joined()
-	if len(got.Peers) != 1 || got.Peers[0].PeerID != a.PeerID() || got.Peers[0].Role != "host" || got.Role != "guest" {
-		t.Fatalf("got %+v", got)
-	}
-	if polite := got.Peers[0].Polite; polite == nil || *polite != (b.PeerID() < a.PeerID()) {
-		t.Errorf("polite is %v", polite)
-	}
-	if got.Meeting.Name != "演示" || got.Meeting.Policy.Chat || !got.Meeting.Policy.Speak {
-		t.Errorf("meeting is %+v", got.Meeting)
-	}
-	if got.Rev != a.Joined().Rev+1 {
-		t.Errorf("rev %d after %d", got.Rev, a.Joined().Rev)
-	}
+	onEach(t, func(t *testing.T, n []*testnode.Node) {
+		m := meeting(t, n[0], map[string]any{"name": "演示", "policy": map[string]any{"chat": false}})
+		host := as(m, "host")
+		host.HostKey = m.HostKey
+		a := join(t, n[0], host, nil)
+		b := join(t, n[len(n)-1], as(m, "b"), nil)
+		got := b.Joined()
+		if len(got.Peers) != 1 || got.Peers[0].PeerID != a.PeerID() || got.Peers[0].Role != "host" || got.Role != "guest" {
+			t.Fatalf("got %+v", got)
+		}
+		if polite := got.Peers[0].Polite; polite == nil || *polite != (b.PeerID() < a.PeerID()) {
+			t.Errorf("polite is %v", polite)
+		}
+		if got.Meeting.Name != "演示" || got.Meeting.Policy.Chat || !got.Meeting.Policy.Speak {
+			t.Errorf("meeting is %+v", got.Meeting)
+		}
+		if got.Rev != a.Joined().Rev+1 {
+			t.Errorf("rev %d after %d", got.Rev, a.Joined().Rev)
+		}
+	})
 }
 
 func TestSignalsReachOneInOrderFromWhoSentThem(t *testing.T) {
@@ -118,91 +116,82 @@ func TestSignalsStayInTheirMeeting(t *testing.T) {
 }
 
 func TestSignalNeverOvertakesJoined(t *testing.T) {
-	n := testnode.Start(t, "SIGNALD_MAX_PEERS=100")
-	m := meeting(t, n, nil)
-	order := make(chan string, 1000)
-	_, err := client.Dial(ctx(t), n.URL, client.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var watcher *client.Conn
-	watcher, err = client.Dial(ctx(t), n.URL, client.Options{OnEvent: func(event string, args []json.RawMessage) {
-		switch event {
-		case protocol.EventUpdateParticipants:
-			var u protocol.Update
-			_ = json.Unmarshal(args[0], &u)
-			for _, p := range u.Joined {
-				order <- "joined " + p.PeerID
+	onEach(t, func(t *testing.T, n []*testnode.Node) {
+		m := meeting(t, n[0], nil)
+		order := make(chan string, 1000)
+		watcher, err := client.Dial(ctx(t), n[len(n)-1].URL, client.Options{OnEvent: func(event string, args []json.RawMessage) {
+			switch event {
+			case protocol.EventUpdateParticipants:
+				var u protocol.Update
+				_ = json.Unmarshal(args[0], &u)
+				for _, p := range u.Joined {
+					order <- "joined " + p.PeerID
+				}
+			case protocol.EventSignal:
+				var s client.Signal
+				_ = json.Unmarshal(args[0], &s)
+				order <- "signal " + s.From
 			}
-		case protocol.EventSignal:
-			var s client.Signal
-			_ = json.Unmarshal(args[0], &s)
-			order <- "signal " + s.From
-		}
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(watcher.Kill)
-	var me protocol.Joined
-	if err := watcher.Call(ctx(t), "join", map[string]any{"meeting_id": m.MeetingID, "user_id": "w", "v": 2}, &me); err != nil {
-		t.Fatal(err)
-	}
-	const others = 30
-	for i := range others {
-		p := join(t, n, as(m, fmt.Sprint(i)), nil)
-		if _, err := p.Signal(ctx(t), me.PeerID, "offer", "1", "v=0"); err != nil {
+		}})
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	joined := map[string]bool{}
-	for range others * 2 {
-		what, who, _ := strings.Cut(<-order, " ")
-		if what == "joined" {
-			joined[who] = true
-		} else if !joined[who] {
-			t.Fatalf("the signal of %s came before it had joined", who)
+		t.Cleanup(watcher.Kill)
+		var me protocol.Joined
+		if err := watcher.Call(ctx(t), "join", map[string]any{"meeting_id": m.MeetingID, "user_id": "w", "v": 2}, &me); err != nil {
+			t.Fatal(err)
 		}
-	}
+		const others = 30
+		for i := range others {
+			p := join(t, n[i%len(n)], as(m, fmt.Sprint(i)), nil)
+			if _, err := p.Signal(ctx(t), me.PeerID, "offer", "1", "v=0"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		joined := map[string]bool{}
+		for range others * 2 {
+			what, who, _ := strings.Cut(<-order, " ")
+			if what == "joined" {
+				joined[who] = true
+			} else if !joined[who] {
+				t.Fatalf("the signal of %s came before it had joined", who)
+			}
+		}
+	}, "SIGNALD_MAX_PEERS=100")
 }
 
 func TestLeavingIsToldAtOnceAndLeavesNoRow(t *testing.T) {
-	path := t.TempDir() + "/s.db"
-	n := testnode.Start(t, "SIGNALD_DATABASE_URL=sqlite:"+path)
-	m := meeting(t, n, nil)
-	a := join(t, n, as(m, "a"), nil)
-	b := join(t, n, as(m, "b"), nil)
-	sees(t, a, map[string]string{"b": "online"})
-	if err := b.Conn().Call(ctx(t), "leave", map[string]any{}, nil); err != nil {
-		t.Fatal(err)
-	}
-	sees(t, a, map[string]string{})
-	err := b.Conn().Call(ctx(t), "leave", map[string]any{}, nil)
-	wantCode(t, err, fault.NotJoined)
-	if err := b.Conn().Call(ctx(t), "join", map[string]any{"meeting_id": m.MeetingID, "user_id": "b", "v": 2}, nil); err != nil {
-		t.Errorf("joining again: %v", err)
-	}
-	sees(t, a, map[string]string{"b": "online"})
+	onEach(t, func(t *testing.T, n []*testnode.Node) {
+		m := meeting(t, n[0], nil)
+		a := join(t, n[0], as(m, "a"), nil)
+		b := join(t, n[len(n)-1], as(m, "b"), nil)
+		sees(t, a, map[string]string{"b": "online"})
+		if err := b.Conn().Call(ctx(t), "leave", map[string]any{}, nil); err != nil {
+			t.Fatal(err)
+		}
+		sees(t, a, map[string]string{})
+		wantCode(t, b.Conn().Call(ctx(t), "leave", map[string]any{}, nil), fault.NotJoined)
+		if err := b.Conn().Call(ctx(t), "join", map[string]any{"meeting_id": m.MeetingID, "user_id": "b", "v": 2}, nil); err != nil {
+			t.Errorf("joining again: %v", err)
+		}
+		sees(t, a, map[string]string{"b": "online"})
 
-	// As a page that is being closed does.
-	c := join(t, n, as(m, "c"), nil)
-	sees(t, a, map[string]string{"b": "online", "c": "online"})
-	body := map[string]any{"peer_id": c.PeerID(), "resume_token": c.Joined().ResumeToken}
-	if err := client.Request(ctx(t), http.MethodPost, n.URL, "/api/v1/leave", "", body, nil); err != nil {
-		t.Fatal(err)
-	}
-	sees(t, a, map[string]string{"b": "online"})
-	wantCode(t, client.Request(ctx(t), http.MethodPost, n.URL, "/api/v1/leave", "", body, nil), fault.NotJoined)
+		// As a page that is being closed does.
+		c := join(t, n[len(n)-1], as(m, "c"), nil)
+		sees(t, a, map[string]string{"b": "online", "c": "online"})
+		body := map[string]any{"peer_id": c.PeerID(), "resume_token": c.Joined().ResumeToken}
+		if err := client.Request(ctx(t), http.MethodPost, n[0].URL, "/api/v1/leave", "", body, nil); err != nil {
+			t.Fatal(err)
+		}
+		sees(t, a, map[string]string{"b": "online"})
+		wantCode(t, client.Request(ctx(t), http.MethodPost, n[0].URL, "/api/v1/leave", "", body, nil), fault.NotJoined)
 
-	db, err := sql.Open("sqlite", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = db.Close() }()
-	var rows int
-	if err := db.QueryRowContext(ctx(t), `SELECT count(*) FROM participants`).Scan(&rows); err != nil || rows != 2 {
-		t.Errorf("%d rows (%v)", rows, err)
-	}
+		db := database(t, n[0])
+		var rows int
+		if err := db.QueryRowContext(ctx(t), `SELECT count(*) FROM participants`).Scan(&rows); err != nil || rows != 2 {
+			t.Errorf("%d rows (%v)", rows, err)
+		}
+	})
 }
 
 func TestLostConnectionIsAwayThenOut(t *testing.T) {
@@ -310,88 +299,92 @@ func TestSecondLogin(t *testing.T) {
 }
 
 func TestOneSocketInSeveralMeetings(t *testing.T) {
-	n := testnode.Start(t)
-	var meetings [3]client.Meeting
-	var watchers [3]*client.Participant
-	for i := range meetings {
-		meetings[i] = meeting(t, n, nil)
-		watchers[i] = join(t, n, as(meetings[i], "w"), nil)
-	}
-	c, err := client.Dial(ctx(t), n.URL, client.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, m := range meetings {
-		if err := c.Call(ctx(t), "join", map[string]any{"meeting_id": m.MeetingID, "user_id": "a", "v": 1}, nil); err != nil {
+	onEach(t, func(t *testing.T, n []*testnode.Node) {
+		var meetings [3]client.Meeting
+		var watchers [3]*client.Participant
+		for i := range meetings {
+			meetings[i] = meeting(t, n[0], nil)
+			watchers[i] = join(t, n[i%len(n)], as(meetings[i], "w"), nil)
+		}
+		c, err := client.Dial(ctx(t), n[0].URL, client.Options{})
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	for _, w := range watchers {
-		sees(t, w, map[string]string{"a": "online"})
-	}
-	wantCode(t, c.Call(ctx(t), "media_state", map[string]any{"audio": true}, nil), fault.InvalidPayload)
-	if err := c.Call(ctx(t), "media_state", map[string]any{"audio": true, "meeting_id": meetings[1].MeetingID}, nil); err != nil {
-		t.Error(err)
-	}
-	if err := c.Call(ctx(t), "signal", map[string]any{"to": watchers[2].PeerID(), "kind": "bye"}, nil); err != nil {
-		t.Errorf("a peer names its meeting: %v", err)
-	}
-	c.Kill()
-	for _, w := range watchers {
-		sees(t, w, map[string]string{})
-	}
+		for _, m := range meetings {
+			if err := c.Call(ctx(t), "join", map[string]any{"meeting_id": m.MeetingID, "user_id": "a", "v": 1}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, w := range watchers {
+			sees(t, w, map[string]string{"a": "online"})
+		}
+		wantCode(t, c.Call(ctx(t), "media_state", map[string]any{"audio": true}, nil), fault.InvalidPayload)
+		if err := c.Call(ctx(t), "media_state", map[string]any{"audio": true, "meeting_id": meetings[1].MeetingID}, nil); err != nil {
+			t.Error(err)
+		}
+		if err := c.Call(ctx(t), "signal", map[string]any{"to": watchers[2].PeerID(), "kind": "bye"}, nil); err != nil {
+			t.Errorf("a peer names its meeting: %v", err)
+		}
+		c.Kill()
+		for _, w := range watchers {
+			sees(t, w, map[string]string{})
+		}
+	})
 }
 
 func TestBadEventsAreAnsweredAndHarmNobody(t *testing.T) {
-	n := testnode.Start(t)
-	pid := n.PID()
-	m := meeting(t, n, nil)
-	bystander := join(t, n, as(m, "b"), nil)
-	c, err := client.Dial(ctx(t), n.URL, client.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.Kill)
-	for _, bad := range []struct {
-		event   string
-		payload any
-		code    fault.Code
-		field   string
-	}{
-		{"join", nil, fault.InvalidPayload, ""},
-		{"join", "x", fault.InvalidPayload, ""},
-		{"join", []int{}, fault.InvalidPayload, ""},
-		{"join", map[string]any{}, fault.InvalidPayload, "meeting_id"},
-		{"join", map[string]any{"meeting_id": map[string]any{}}, fault.InvalidPayload, "meeting_id"},
-		{"join", map[string]any{"meeting_id": m.MeetingID, "user_id": "a\u0000b"}, fault.InvalidPayload, "user_id"},
-		{"join", map[string]any{"meeting_id": m.MeetingID, "user_id": "u", "v": 3}, fault.UnsupportedVersion, ""},
-		{"join", map[string]any{"meeting_id": m.MeetingID, "user_id": "u", "SDP": strings.Repeat("x", 33<<10)}, fault.PayloadTooLarge, "SDP"},
-		{"signal", map[string]any{"to": "p", "kind": "offer", "sdp": "v=0"}, fault.NotJoined, ""},
-		{"signal", map[string]any{"to": 1}, fault.InvalidPayload, "to"},
-		{"rename", map[string]any{"name": strings.Repeat("x", 300)}, fault.InvalidPayload, "name"},
-		{"unheard_of", map[string]any{}, fault.UnknownEvent, ""},
-	} {
-		err := c.Call(ctx(t), bad.event, bad.payload, nil)
-		wantCode(t, err, bad.code)
-		if f, ok := err.(*fault.Error); !ok || f.Field != bad.field || f.Message == "" { //nolint:errorlint // Call says so
-			t.Errorf("%s %v: got %+v", bad.event, bad.payload, err)
+	onEach(t, func(t *testing.T, n []*testnode.Node) {
+		at := n[len(n)-1]
+		pid := at.PID()
+		m := meeting(t, n[0], nil)
+		bystander := join(t, n[0], as(m, "b"), nil)
+		c, err := client.Dial(ctx(t), at.URL, client.Options{})
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	if err := bystander.Conn().Call(ctx(t), "heartbeat", nil, nil); err != nil || !n.Running() || n.PID() != pid {
-		t.Errorf("a bystander was disturbed: %v", err)
-	}
+		t.Cleanup(c.Kill)
+		for _, bad := range []struct {
+			event   string
+			payload any
+			code    fault.Code
+			field   string
+		}{
+			{"join", nil, fault.InvalidPayload, ""},
+			{"join", "x", fault.InvalidPayload, ""},
+			{"join", []int{}, fault.InvalidPayload, ""},
+			{"join", map[string]any{}, fault.InvalidPayload, "meeting_id"},
+			{"join", map[string]any{"meeting_id": map[string]any{}}, fault.InvalidPayload, "meeting_id"},
+			{"join", map[string]any{"meeting_id": m.MeetingID, "user_id": "a\u0000b"}, fault.InvalidPayload, "user_id"},
+			{"join", map[string]any{"meeting_id": m.MeetingID, "user_id": "u", "v": 3}, fault.UnsupportedVersion, ""},
+			{"join", map[string]any{"meeting_id": m.MeetingID, "user_id": "u", "SDP": strings.Repeat("x", 33<<10)}, fault.PayloadTooLarge, "SDP"},
+			{"signal", map[string]any{"to": "p", "kind": "offer", "sdp": "v=0"}, fault.NotJoined, ""},
+			{"signal", map[string]any{"to": 1}, fault.InvalidPayload, "to"},
+			{"rename", map[string]any{"name": strings.Repeat("x", 300)}, fault.InvalidPayload, "name"},
+			{"unheard_of", map[string]any{}, fault.UnknownEvent, ""},
+		} {
+			err := c.Call(ctx(t), bad.event, bad.payload, nil)
+			wantCode(t, err, bad.code)
+			if f, ok := err.(*fault.Error); !ok || f.Field != bad.field || f.Message == "" { //nolint:errorlint // Call says so
+				t.Errorf("%s %v: got %+v", bad.event, bad.payload, err)
+			}
+		}
+		if err := bystander.Conn().Call(ctx(t), "heartbeat", nil, nil); err != nil || !at.Running() || at.PID() != pid {
+			t.Errorf("a bystander was disturbed: %v", err)
+		}
+	})
 }
 
 func TestErrorsWithoutAnAckAreEvents(t *testing.T) {
-	n := testnode.Start(t)
-	e := newEssay(t, n)
-	if err := e.Emit("rename", map[string]any{"name": "x"}); err != nil {
-		t.Fatal(err)
-	}
-	var f protocol.Failed
-	if err := json.Unmarshal(e.next("error_event")[0], &f); err != nil || f.Event != "rename" || f.Code != fault.NotJoined {
-		t.Errorf("got %+v (%v)", f, err)
-	}
+	onEach(t, func(t *testing.T, n []*testnode.Node) {
+		e := newEssay(t, n[len(n)-1])
+		if err := e.Emit("rename", map[string]any{"name": "x"}); err != nil {
+			t.Fatal(err)
+		}
+		var f protocol.Failed
+		if err := json.Unmarshal(e.next("error_event")[0], &f); err != nil || f.Event != "rename" || f.Code != fault.NotJoined {
+			t.Errorf("got %+v (%v)", f, err)
+		}
+	})
 }
 
 func TestFullMeetingRefusesNextJoin(t *testing.T) {
@@ -409,112 +402,116 @@ func TestFullMeetingRefusesNextJoin(t *testing.T) {
 }
 
 func TestLeftoversOfAKilledServerAreGone(t *testing.T) {
-	path := t.TempDir() + "/s.db"
-	n := testnode.Start(t, "SIGNALD_DATABASE_URL=sqlite:"+path, "SIGNALD_GRACE=500ms")
-	m := meeting(t, n, nil)
-	for i := range 5 {
-		join(t, n, as(m, fmt.Sprint(i)), nil)
-	}
-	n.Kill()
-	n.Start()
-	deadline := time.Now().Add(15 * time.Second)
-	for {
-		var info struct{ Participants int }
-		if err := client.Request(ctx(t), http.MethodGet, n.URL, "/api/v1/meetings/"+m.MeetingID, "", nil, &info); err != nil {
-			t.Fatal(err)
+	onEach(t, func(t *testing.T, n []*testnode.Node) {
+		m := meeting(t, n[0], nil)
+		for i := range 5 {
+			join(t, n[i%len(n)], as(m, fmt.Sprint(i)), nil)
 		}
-		if info.Participants == 0 {
-			break
+		for _, node := range n {
+			node.Kill()
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%d ghosts", info.Participants)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	join(t, n, as(m, "later"), nil)
+		began := time.Now()
+		n[0].Start() // the others stay dead
+		eventually(t, "nobody is left", 30*time.Second, func() bool { return count(t, n[0], m) == 0 })
+		t.Logf("with a grace of 500 ms no ghost %s after the restart", time.Since(began))
+		join(t, n[0], as(m, "later"), nil)
+	}, "SIGNALD_GRACE=500ms")
 }
 
 func TestResumeAfterTheServerWasKilled(t *testing.T) {
-	n := testnode.Start(t)
-	m := meeting(t, n, nil)
-	a := join(t, n, as(m, "a"), nil)
-	b := join(t, n, as(m, "b"), nil)
-	n.Kill()
-	n.Start()
-	back := func(old *client.Participant, name string) *client.Participant {
-		j := as(m, name)
-		j.ResumeToken = old.Joined().ResumeToken
-		p := join(t, n, j, nil)
-		if p.PeerID() != old.PeerID() {
-			t.Errorf("%s is %s, was %s", name, p.PeerID(), old.PeerID())
+	onEach(t, func(t *testing.T, n []*testnode.Node) {
+		m := meeting(t, n[0], nil)
+		a := join(t, n[0], as(m, "a"), nil)
+		b := join(t, n[len(n)-1], as(m, "b"), nil)
+		for _, node := range n {
+			node.Kill()
 		}
-		return p
-	}
-	a2 := back(a, "a")
-	back(b, "b")
-	sees(t, a2, map[string]string{"b": "online"})
+		for _, node := range n {
+			node.Launch()
+		}
+		for _, node := range n {
+			node.AwaitReady()
+		}
+		back := func(old *client.Participant, name string) *client.Participant {
+			j := as(m, name)
+			j.ResumeToken = old.Joined().ResumeToken
+			p := join(t, n[len(n)-1], j, nil)
+			if p.PeerID() != old.PeerID() {
+				t.Errorf("%s is %s, was %s", name, p.PeerID(), old.PeerID())
+			}
+			return p
+		}
+		a2 := back(a, "a")
+		back(b, "b")
+		sees(t, a2, map[string]string{"b": "online"})
+	})
 }
 
 func TestPlannedStopTellsEveryoneAndExitsWithZero(t *testing.T) {
-	n := testnode.Start(t)
-	m := meeting(t, n, nil)
-	events := make(chan string, 100)
-	c, err := client.Dial(ctx(t), n.URL, client.Options{OnEvent: func(event string, _ []json.RawMessage) { events <- event }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var me protocol.Joined
-	if err := c.Call(ctx(t), "join", map[string]any{"meeting_id": m.MeetingID, "user_id": "a", "v": 2}, &me); err != nil {
-		t.Fatal(err)
-	}
-	if code := n.Stop(ctx(t)); code != 0 {
-		t.Errorf("exit code %d", code)
-	}
-	<-c.Done()
-	draining := false
-	for len(events) > 0 {
-		draining = <-events == protocol.EventServerDraining || draining
-	}
-	if !draining {
-		t.Error("nobody was told")
-	}
-	n.Start()
-	j := as(m, "a")
-	j.ResumeToken = me.ResumeToken
-	if p := join(t, n, j, nil); p.PeerID() != me.PeerID {
-		t.Error("the seat was lost")
-	}
+	onEach(t, func(t *testing.T, n []*testnode.Node) {
+		m := meeting(t, n[0], nil)
+		events := make(chan string, 100)
+		c, err := client.Dial(ctx(t), n[0].URL, client.Options{OnEvent: func(event string, _ []json.RawMessage) { events <- event }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var me protocol.Joined
+		if err := c.Call(ctx(t), "join", map[string]any{"meeting_id": m.MeetingID, "user_id": "a", "v": 2}, &me); err != nil {
+			t.Fatal(err)
+		}
+		if code := n[0].Stop(ctx(t)); code != 0 {
+			t.Errorf("exit code %d", code)
+		}
+		<-c.Done()
+		draining := false
+		for len(events) > 0 {
+			draining = <-events == protocol.EventServerDraining || draining
+		}
+		if !draining {
+			t.Error("nobody was told")
+		}
+		n[0].Start()
+		j := as(m, "a")
+		j.ResumeToken = me.ResumeToken
+		if p := join(t, n[len(n)-1], j, nil); p.PeerID() != me.PeerID {
+			t.Error("the seat was lost")
+		}
+	})
 }
 
 func TestLogsHoldNoSecrets(t *testing.T) {
-	n := testnode.Start(t)
-	m := meeting(t, n, map[string]any{"password": "geheim-pass"})
-	j := as(m, "a")
-	j.HostKey = m.HostKey
-	a := join(t, n, j, nil)
-	j = as(m, "b")
-	j.Password = "geheim-pass"
-	b := join(t, n, j, nil)
-	if _, err := a.Signal(ctx(t), b.PeerID(), "offer", "1", "v=0 a=candidate:secret-sdp"); err != nil {
-		t.Fatal(err)
-	}
-	_, err := client.Join(ctx(t), n.URL, as(m, "c"), client.Handlers{}, client.Options{})
-	wantCode(t, err, fault.BadPassword)
-	if err := b.Leave(ctx(t)); err != nil {
-		t.Fatal(err)
-	}
-	n.Stop(ctx(t))
-	log := n.Log()
-	for _, want := range []string{"meeting created", "connected", "joined", "left"} {
-		if !strings.Contains(log, want) {
-			t.Errorf("the log does not say %q", want)
+	onEach(t, func(t *testing.T, n []*testnode.Node) {
+		m := meeting(t, n[0], map[string]any{"password": "geheim-pass"})
+		j := as(m, "a")
+		j.HostKey = m.HostKey
+		a := join(t, n[0], j, nil)
+		j = as(m, "b")
+		j.Password = "geheim-pass"
+		b := join(t, n[len(n)-1], j, nil)
+		if _, err := a.Signal(ctx(t), b.PeerID(), "offer", "1", "v=0 a=candidate:secret-sdp"); err != nil {
+			t.Fatal(err)
 		}
-	}
-	for _, secret := range []string{m.MeetingID, m.HostKey, a.Joined().ResumeToken, b.Joined().ResumeToken, "geheim-pass", "secret-sdp", "a=candidate", testnode.AdminToken} {
-		if strings.Contains(log, secret) {
-			t.Errorf("the log holds %q", secret)
+		_, err := client.Join(ctx(t), n[0].URL, as(m, "c"), client.Handlers{}, client.Options{})
+		wantCode(t, err, fault.BadPassword)
+		if err := b.Leave(ctx(t)); err != nil {
+			t.Fatal(err)
 		}
-	}
+		log := ""
+		for _, node := range n {
+			node.Stop(ctx(t))
+			log += node.Log()
+		}
+		for _, want := range []string{"meeting created", "connected", "joined", "left"} {
+			if !strings.Contains(log, want) {
+				t.Errorf("the log does not say %q", want)
+			}
+		}
+		for _, secret := range []string{m.MeetingID, m.HostKey, a.Joined().ResumeToken, b.Joined().ResumeToken, "geheim-pass", "secret-sdp", "a=candidate", testnode.AdminToken} {
+			if strings.Contains(log, secret) {
+				t.Errorf("the log holds %q", secret)
+			}
+		}
+	})
 }
 
 func TestManyJoinAndLeaveAtOnce(t *testing.T) {

@@ -271,10 +271,14 @@ func TestFrozenServerLosesNobodyForGood(t *testing.T) {
 			n[1].Signal(syscall.SIGCONT)
 		}
 	})
+	began := time.Now()
 	sees(t, a.must(t), map[string]string{"b": "away"}) // its lease is over
+	away := time.Since(began)
 	n[1].Signal(syscall.SIGCONT)
 	frozen = false
+	began = time.Now()
 	sees(t, a.must(t), map[string]string{"b": "online"})
+	t.Logf("away after %s, online %s after it went on", away, time.Since(began))
 	if _, err := a.must(t).Signal(ctx(t), b.id(), "offer", "1", "v=0"); err != nil {
 		t.Error(err)
 	}
@@ -296,7 +300,8 @@ func TestThousandClientsReconnectAtOnce(t *testing.T) {
 	seats := make([]seat, groups*size)
 	limit := make(chan struct{}, 32)
 	var joining sync.WaitGroup
-	c := ctx(t)
+	c, stop := context.WithTimeout(t.Context(), time.Minute)
+	defer stop()
 	for g := range groups {
 		m := meeting(t, n, nil)
 		for i := range size {
@@ -549,12 +554,14 @@ func TestServerOutOfDescriptorsRecovers(t *testing.T) {
 func TestNodesStartingAtOnceOnAnEmptyDatabaseBothRun(t *testing.T) {
 	t.Parallel()
 	n := clusterOf(t, 2)
+	began := time.Now()
 	for _, node := range n {
 		node.Launch()
 	}
 	for _, node := range n {
 		node.AwaitReady()
 	}
+	t.Logf("both were ready after %s", time.Since(began))
 	m := meeting(t, n[0], nil)
 	a := join(t, n[0], as(m, "a"), nil)
 	join(t, n[1], as(m, "b"), nil)

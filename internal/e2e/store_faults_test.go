@@ -325,7 +325,8 @@ func TestPartitionedNodeKeepsItsMembersAndRostersConverge(t *testing.T) {
 func TestRedisFaultsLeaveMeetingsWhole(t *testing.T) {
 	t.Parallel()
 	redis := testredis.New(t)
-	env := []string{"SIGNALD_DATABASE_URL=" + testpg.URL(t), "SIGNALD_REDIS_URL=" + redis.URL}
+	wire, through := before(t, redis.URL)
+	env := []string{"SIGNALD_DATABASE_URL=" + testpg.URL(t), "SIGNALD_REDIS_URL=" + through}
 	n := []*testnode.Node{testnode.Start(t, env...), testnode.Start(t, env...)}
 	o := gather(t, n)
 	cross := func() error {
@@ -360,12 +361,18 @@ func TestRedisFaultsLeaveMeetingsWhole(t *testing.T) {
 	}
 	t.Logf("a leave crossed %s after FLUSHALL", change("flushed"))
 
-	for name, fault := range map[string][2]func(){
-		"gone":   {redis.Stop, redis.Start},
-		"frozen": {redis.Freeze, redis.Thaw},
+	for _, fault := range []struct {
+		name       string
+		begin, end func()
+	}{
+		{"killed, and empty afterwards", redis.Stop, redis.Start},
+		{"frozen", redis.Freeze, redis.Thaw},
+		{"cut off", func() { wire.set(severe) }, func() { wire.set(whole) }},
+		{"a black hole", func() { wire.set(mute) }, func() { wire.set(whole) }},
 	} {
+		name := fault.name
 		began := time.Now()
-		fault[0]()
+		fault.begin()
 		eventually(t, "readyz says so", 6*time.Second, func() bool {
 			o.talk(t)
 			status, word, checks := ready(t, n[0])
@@ -376,7 +383,7 @@ func TestRedisFaultsLeaveMeetingsWhole(t *testing.T) {
 			t.Errorf("%s: a signal crossed", name)
 		}
 		spend(t, away-time.Since(began), func() { o.talk(t) })
-		fault[1]()
+		fault.end()
 		began = time.Now()
 		eventually(t, "signals cross again", 15*time.Second, func() bool { return cross() == nil })
 		took := time.Since(began)
