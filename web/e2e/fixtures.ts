@@ -13,7 +13,20 @@ import { type Server, startServer } from "./server.ts";
 declare global {
   interface Window {
     violations: string[];
+    observed: Observed;
   }
+}
+
+/** What a page has seen since observe(). */
+interface Observed {
+  looks: number;
+  mostTiles: number;
+  fewestTiles: number;
+  peers: string[];
+  /** Flows whose bytes became fewer. */
+  fell: string[];
+  /** The longest time, in ms, in which some flow brought nothing. */
+  stood: number;
 }
 
 export interface Visitor {
@@ -23,7 +36,10 @@ export interface Visitor {
   enter(key: string, name: string, options?: BrowserContextOptions & { browser?: Browser }): Promise<Page>;
 }
 
-export const test = plain.extend<{ visitor: Visitor }, { server: Server; chromium: Browser }>({
+export const test = plain.extend<
+  { visitor: Visitor },
+  { server: Server; chromium: Browser; browsers: Browser[] }
+>({
   server: [
     // biome-ignore lint/correctness/noEmptyPattern: Playwright reads the pattern to know what a fixture needs
     async ({}, use) => {
@@ -40,6 +56,17 @@ export const test = plain.extend<{ visitor: Visitor }, { server: Server; chromiu
       const browser = await launch({ devices: true, permission: true });
       await use(browser);
       await browser.close();
+    },
+    { scope: "worker" },
+  ],
+
+  /** Three that share nothing. */
+  browsers: [
+    // biome-ignore lint/correctness/noEmptyPattern: as above
+    async ({}, use) => {
+      const browsers = await Promise.all([1, 2, 3].map(() => launch({ devices: true, permission: true })));
+      await use(browsers);
+      await Promise.all(browsers.map((browser) => browser.close()));
     },
     { scope: "worker" },
   ],
@@ -132,6 +159,36 @@ export function received(page: Page): Promise<Record<string, number>> {
       }
     }
     return counts;
+  });
+}
+
+/** Has the page look again and again at its tiles, its peers and the bytes of their media. */
+export async function observe(page: Page): Promise<void> {
+  await page.evaluate(() => {
+    const seen: Observed = { looks: 0, mostTiles: 0, fewestTiles: 99, peers: [], fell: [], stood: 0 };
+    window.observed = seen;
+    const flows = new Map<string, { bytes: number; at: number }>();
+    async function look() {
+      const tiles = document.querySelectorAll('[data-testid="tile"][data-self="false"]').length;
+      seen.looks++;
+      seen.mostTiles = Math.max(seen.mostTiles, tiles);
+      seen.fewestTiles = Math.min(seen.fewestTiles, tiles);
+      for (const [peerId, peer] of window.signald?.mesh.peers() ?? []) {
+        if (!seen.peers.includes(peerId)) seen.peers.push(peerId);
+        for (const report of (await peer.connection().getStats()).values()) {
+          if (report.type !== "inbound-rtp") continue;
+          const flow = `${peerId} ${report.id}`;
+          const bytes: number = report.bytesReceived;
+          const now = performance.now();
+          const last = flows.get(flow);
+          if (last && bytes < last.bytes) seen.fell.push(flow);
+          if (last) seen.stood = Math.max(seen.stood, now - last.at);
+          if (!last || bytes > last.bytes) flows.set(flow, { bytes, at: now });
+        }
+      }
+      setTimeout(look, 100);
+    }
+    void look();
   });
 }
 
