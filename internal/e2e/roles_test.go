@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/url"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -13,21 +12,24 @@ import (
 
 	"signald/internal/testnode"
 	"signald/internal/testpg"
+	"signald/internal/testproc"
 )
 
 func psql(t *testing.T, arguments ...string) {
 	t.Helper()
-	program, err := exec.LookPath("psql")
+	tool(t, "psql", append([]string{"-X", "-q", "-v", "ON_ERROR_STOP=1"}, arguments...)...)
+}
+
+// tool runs a program that an operator would.
+func tool(t *testing.T, program string, arguments ...string) {
+	t.Helper()
+	path, err := testproc.Find(program, "/usr/lib/postgresql/*/bin")
 	if err != nil {
-		found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/psql")
-		if len(found) == 0 {
-			t.Fatal("psql is missing: scripts/deps.sh installs it")
-		}
-		program = found[len(found)-1]
+		t.Fatalf("%v: scripts/deps.sh installs it", err)
 	}
-	out, err := exec.Command(program, append([]string{"-X", "-q", "-v", "ON_ERROR_STOP=1"}, arguments...)...).CombinedOutput()
+	out, err := exec.Command(path, arguments...).CombinedOutput()
 	if err != nil {
-		t.Fatalf("psql: %v\n%s", err, out)
+		t.Fatalf("%s: %v\n%s", program, err, out)
 	}
 }
 
