@@ -392,6 +392,19 @@ func TestLivingNodesParticipantsAreLeftAlone(t *testing.T) {
 	})
 }
 
+// Or a node that dies soon after another has started is thought alive for two leases.
+func TestLeasesAreWatchedFromTheStart(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		began, looked := time.Now(), make(chan time.Duration, 1)
+		f := &flaky{Store: db}
+		f.looked = func() { looked <- time.Since(began) }
+		serve(t, db, oneOfMany, on(f)).run()
+		if after := <-looked; after > 3500*time.Millisecond {
+			t.Errorf("they are looked at only after %s", after)
+		}
+	})
+}
+
 func TestNodeThatStartsWhileAnotherLooksForDeadOnesIsAlive(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		create(t, db, "k")

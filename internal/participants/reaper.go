@@ -263,12 +263,12 @@ func (s *Service) live(ctx context.Context) ([]string, error) {
 func (s *Service) adoptAbandoned(ctx context.Context) error {
 	live := []string{s.opts.NodeID}
 	if !s.opts.Alone {
-		if time.Since(s.healthy) < lease {
-			return nil // after an outage everybody's lease has lapsed: let them renew first
-		}
-		others, err := s.live(ctx)
+		others, err := s.live(ctx) // in any case: a lease runs from when it was seen first
 		if err != nil {
 			return err
+		}
+		if time.Since(s.healthy) < lease {
+			return nil // after an outage everybody's lease has lapsed: let them renew first
 		}
 		live = append(live, others...)
 	}
