@@ -101,6 +101,9 @@ func TestRepeatedAndLateMessagesOnRedisChangeNothing(t *testing.T) {
 	for _, v := range o.all {
 		v.undisturbed(t)
 	}
+	if keys, err := wire.DBSize(ctx(t)).Result(); err != nil || keys != 0 {
+		t.Errorf("Redis keeps %d keys (%v)", keys, err)
+	}
 }
 
 // listen returns all that has been said so far.
