@@ -53,8 +53,9 @@ func TestFeaturesNameTestsThatExist(t *testing.T) {
 			}
 		}
 		for _, m := range regexp.MustCompile(`(?m)^\|.*$`).FindAllString(string(doc), -1) {
-			for _, q := range regexp.MustCompile(`"([^"]+)"`).FindAllStringSubmatch(m, -1) {
-				if page == "FEATURES.md" && !strings.Contains(quoted, q[1]) {
+			prose := regexp.MustCompile("`[^`]*`").ReplaceAllString(m, "")
+			for _, q := range regexp.MustCompile(`"([^"]+)"`).FindAllStringSubmatch(prose, -1) {
+				if page != "SECURITY.md" && !strings.Contains(quoted, q[1]) {
 					t.Errorf("%s names %q, which is not there", page, q[1])
 				}
 			}
