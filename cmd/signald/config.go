@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"signald/internal/webhook"
 )
 
 // Config is every setting. Nothing else reads the environment.
@@ -57,9 +59,13 @@ type Config struct {
 	LogLevel  string `env:"SIGNALD_LOG_LEVEL" oneof:"debug,info,warn,error" default:"info" help:"Least important level that is logged." group:"Logging"`
 	LogFormat string `env:"SIGNALD_LOG_FORMAT" oneof:"json,console" default:"json" help:"json for machines, console for people." group:"Logging"`
 
+	WebhookURL    string   `name:"webhook-url" env:"SIGNALD_WEBHOOK_URL" placeholder:"URL" help:"Where meetings that are created, start and end, and participants that join and leave, are told of, by signed POSTs. All nodes have the same. Empty: nobody is told. Example: https://app.example.org/hooks/signald." group:"Operating" secret:"true"`
+	WebhookSecret []string `env:"SIGNALD_WEBHOOK_SECRET" placeholder:"SECRET,..." help:"What webhooks are signed with: whsec_ and the base64 of 24 to 64 random bytes. While it is being changed, the new and the old one. Example: whsec_$(openssl rand -base64 32)." group:"Operating" secret:"true"`
+
 	MetricsListen string `name:"metrics-listen" env:"SIGNALD_METRICS_LISTEN" placeholder:"HOST:PORT" help:"Address on loopback where /metrics (Prometheus) and /debug/pprof/ are served, to anyone who reaches it. Empty: off. Example: 127.0.0.1:9464." group:"Operating"`
 
-	proxies []netip.Prefix // TrustedProxies, parsed
+	proxies        []netip.Prefix   // TrustedProxies, parsed
+	webhookSecrets []webhook.Secret // WebhookSecret, parsed
 }
 
 // Validate reports every problem at once. kong calls it.
@@ -136,6 +142,7 @@ func (c *Config) Validate() error {
 	if len(c.TURN) > 0 && c.TURNSecret == "" {
 		bad("SIGNALD_TURN_SECRET", "it is needed with SIGNALD_TURN_URLS")
 	}
+	c.webhooks(bad)
 	between := func(name string, v, low, high int) {
 		if v < low || v > high {
 			bad(name, "%d is not between %d and %d", v, low, high)
@@ -158,6 +165,25 @@ func (c *Config) Validate() error {
 		bad("SIGNALD_GRACE", "%s is negative", c.Grace)
 	}
 	return errors.Join(problems...)
+}
+
+func (c *Config) webhooks(bad func(name, format string, args ...any)) {
+	if u, err := url.Parse(c.WebhookURL); c.WebhookURL != "" &&
+		(err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.Fragment != "") {
+		bad("SIGNALD_WEBHOOK_URL", "it is not an address like https://app.example.org/hooks, without a user")
+	}
+	if c.WebhookURL != "" && len(c.WebhookSecret) == 0 {
+		bad("SIGNALD_WEBHOOK_SECRET", "it is needed with SIGNALD_WEBHOOK_URL")
+	}
+	c.webhookSecrets = nil
+	for _, s := range c.WebhookSecret {
+		secret, err := webhook.ParseSecret(s)
+		if err != nil {
+			bad("SIGNALD_WEBHOOK_SECRET", "%v", err)
+			continue
+		}
+		c.webhookSecrets = append(c.webhookSecrets, secret)
+	}
 }
 
 // choices checks the settings that are one of a few words.

@@ -77,7 +77,12 @@ var others = map[string]string{
 	"SIGNALD_LOG_LEVEL":          "warn",
 	"SIGNALD_LOG_FORMAT":         "console",
 	"SIGNALD_METRICS_LISTEN":     "127.0.0.1:9464",
+	"SIGNALD_WEBHOOK_URL":        "https://app.example.org/hooks?token=s3cret",
+	"SIGNALD_WEBHOOK_SECRET":     "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3,whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY4",
 }
+
+// secrets are the settings that are never printed.
+var secrets = []string{"SIGNALD_ADMIN_TOKEN", "SIGNALD_TURN_SECRET", "SIGNALD_WEBHOOK_URL", "SIGNALD_WEBHOOK_SECRET"}
 
 // inForce reads what `signald config` prints.
 func inForce(t testing.TB, args ...string) map[string]string {
@@ -109,7 +114,7 @@ func TestEverySettingIsAFlagAndAVariable(t *testing.T) {
 	}
 	check := func(t *testing.T, got map[string]string) {
 		for name, want := range others {
-			if name == "SIGNALD_ADMIN_TOKEN" || name == "SIGNALD_TURN_SECRET" {
+			if slices.Contains(secrets, name) {
 				want = "(set)"
 			}
 			if got[name] != want {
@@ -159,8 +164,9 @@ func TestConfigMasksSecrets(t *testing.T) {
 			t.Errorf("%q (%s): %q, want %q", c.value, c.kind, got, c.want)
 		}
 	}
-	code, out, stderr := command(t, "config", "--admin-token=s3cret", "--turn-secret=s3cret", "--database-url=postgres://u:s3cret@h/d", "--redis-url=redis://:s3cret@h")
-	if code != 0 || strings.Contains(out+stderr, "s3cret") {
+	code, out, stderr := command(t, "config", "--admin-token=s3cret", "--turn-secret=s3cret", "--database-url=postgres://u:s3cret@h/d", "--redis-url=redis://:s3cret@h",
+		"--webhook-url=https://h/s3cret", "--webhook-secret=whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3")
+	if code != 0 || strings.Contains(out+stderr, "s3cret") || strings.Contains(out+stderr, "whsec_") {
 		t.Errorf("%d %s %s", code, out, stderr)
 	}
 }
@@ -192,6 +198,8 @@ func TestEveryProblemIsReportedAtOnce(t *testing.T) {
 		"SIGNALD_LOG_LEVEL":          "loud",
 		"SIGNALD_LOG_FORMAT":         "xml",
 		"SIGNALD_METRICS_LISTEN":     ":9464",
+		"SIGNALD_WEBHOOK_URL":        "app.example.org/s3cret",
+		"SIGNALD_WEBHOOK_SECRET":     "s3cret",
 	}
 	for name, value := range bad {
 		t.Setenv(name, value)
@@ -270,6 +278,8 @@ func TestTLSModes(t *testing.T) {
 	}
 }
 
+const goodSecret = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"
+
 func TestBoundsOfSettings(t *testing.T) {
 	for name, change := range map[string]func(*Config){
 		"port 0":             func(c *Config) { c.Listen = "127.0.0.1:0" },
@@ -297,6 +307,12 @@ func TestBoundsOfSettings(t *testing.T) {
 		"SIGNALD_PUBLIC_URL":      {func(c *Config) { c.PublicURL = "https://a.example/meet" }, func(c *Config) { c.PublicURL = "https://a.example?x" }, func(c *Config) { c.PublicURL = "https://u:p@a.example" }},
 		"SIGNALD_TRUSTED_PROXIES": {func(c *Config) { c.TrustedProxies = []string{"10.0.0.0/33"} }, func(c *Config) { c.TrustedProxies = []string{"localhost"} }},
 		"SIGNALD_TURN_SECRET":     {func(c *Config) { c.TURN = []string{"turn:a"} }},
+		"SIGNALD_WEBHOOK_SECRET":  {func(c *Config) { c.WebhookURL = "https://a.example" }, func(c *Config) { c.WebhookSecret = []string{"whsec_c2hvcnQ="} }},
+		"SIGNALD_WEBHOOK_URL": {
+			func(c *Config) { c.WebhookURL, c.WebhookSecret = "ftp://a.example", []string{goodSecret} },
+			func(c *Config) { c.WebhookURL, c.WebhookSecret = "https://u:p@a.example", []string{goodSecret} },
+			func(c *Config) { c.WebhookURL, c.WebhookSecret = "https:///path", []string{goodSecret} },
+		},
 	} {
 		for i, change := range changes {
 			if err := valid(change).Validate(); err == nil || !strings.HasPrefix(err.Error(), want+": ") {

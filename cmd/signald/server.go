@@ -30,6 +30,7 @@ import (
 	"signald/internal/signaling"
 	"signald/internal/socketio"
 	"signald/internal/store"
+	"signald/internal/webhook"
 	"signald/web"
 )
 
@@ -48,6 +49,7 @@ type server struct {
 	http         *http.Server
 	listener     *listener
 	operator     *operator
+	webhooks     *webhook.Sender // nil: nobody is told
 	draining     atomic.Bool
 }
 
@@ -66,6 +68,9 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 	}
 	counted := metrics.New(version)
 	db := observedStore{s.store, counted}
+	if err := s.openWebhooks(ctx, counted); err != nil {
+		return nil, err
+	}
 	s.places = geo.Open(c.GeoIPDB, log)
 	if n := len(c.AdminToken); n > 0 && n < 16 {
 		log.Warn().Msg("the admin token is short: use at least 16 random characters")
@@ -160,6 +165,7 @@ func (s *server) Serve(ctx context.Context, stopping func()) error {
 	running.Go(func() { s.places.Run(background) })
 	running.Go(func() { s.others.Run(background, fromOthers{s}) })
 	running.Go(func() { s.repeatCounts(background) })
+	running.Go(func() { s.runWebhooks(background) })
 	running.Go(s.operator.serve)
 	defer running.Wait()
 	defer s.operator.close()

@@ -32,6 +32,7 @@ var rules = []rule{
 	neverNeeds("internal/rooms", "internal/store", "internal/socketio", "internal/protocol", "internal/cluster"),
 	onlyImportedBy("internal/signaling", "cmd/"),
 	onlyImportedBy("internal/httpapi", "cmd/"),
+	onlyImportedBy("internal/webhook", "cmd/"),
 	libraryOnlyIn("github.com/zishang520/", "internal/socketio"),
 	libraryOnlyIn("github.com/prometheus/", "internal/metrics"),
 }

@@ -53,7 +53,9 @@ func TestServerWithTheGrantsOfDeployWorksAndCannotChangeTheAudit(t *testing.T) {
 		psql(t, "-f", "../../deploy/postgres/grants.sql", login("signald_owner"))
 	}
 
-	n := testnode.Start(t, "SIGNALD_DATABASE_URL="+login("signald"))
+	r := newReceiver(t)
+	r.up()
+	n := testnode.Start(t, append(r.env(), "SIGNALD_DATABASE_URL="+login("signald"))...)
 	m := meeting(t, n, nil)
 	a, b := join(t, n, as(m, "a"), nil), join(t, n, as(m, "b"), nil)
 	sees(t, a, map[string]string{"b": "online"})
@@ -61,6 +63,7 @@ func TestServerWithTheGrantsOfDeployWorksAndCannotChangeTheAudit(t *testing.T) {
 		t.Fatal(err)
 	}
 	sees(t, a, map[string]string{})
+	r.tells(m.MeetingID, "meeting.created", "meeting.started", "participant.joined a", "participant.joined b", "participant.left b leave")
 
 	for role, statements := range map[string][]string{
 		"signald": {

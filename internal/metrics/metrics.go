@@ -26,6 +26,11 @@ type Metrics struct {
 	events, joins, relays   *prometheus.CounterVec
 	lookups, storeErrors    *prometheus.CounterVec
 	handling, storeHandling *prometheus.HistogramVec
+
+	webhooks        *prometheus.HistogramVec
+	webhooksGivenUp atomic.Int64
+	webhooksPending atomic.Int64
+	webhooksOldest  atomic.Int64 // nanoseconds
 }
 
 // Handlers answer from memory in well under a millisecond, from the database in a few.
@@ -56,6 +61,7 @@ func New(version string) *Metrics {
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
+	m.webhookMetrics(histogram)
 	for _, outcome := range []rooms.Outcome{rooms.Delivered, rooms.Queued, rooms.Gone} {
 		m.relays.WithLabelValues(outcome.String()) // zero is a value, absent is none
 	}
@@ -164,6 +170,35 @@ func (m *Metrics) StoreCall(call string, took time.Duration, failed string) {
 	if failed != "" {
 		m.storeErrors.WithLabelValues(call, failed).Inc()
 	}
+}
+
+func (m *Metrics) webhookMetrics(histogram func(name, help string, labels ...string) *prometheus.HistogramVec) {
+	m.webhooks = histogram("webhook_duration_seconds", "Time that an attempt to deliver a webhook took, by result: delivered, or failed and to be tried again.", "result")
+	m.webhooks.WithLabelValues("delivered")
+	m.webhooks.WithLabelValues("failed")
+	m.counter("webhooks_given_up_total", "Webhooks that nobody took for a day.", &m.webhooksGivenUp, nil)
+	m.gauge("webhooks_pending", "Webhooks to be delivered, by whatever node.", func() float64 { return float64(m.webhooksPending.Load()) }, nil)
+	m.gauge("webhooks_oldest_seconds", "How long the oldest webhook has waited.", func() float64 {
+		return time.Duration(m.webhooksOldest.Load()).Seconds()
+	}, nil)
+}
+
+// WebhookTried counts an attempt to deliver a webhook.
+func (m *Metrics) WebhookTried(delivered bool, took time.Duration) {
+	result := "failed"
+	if delivered {
+		result = "delivered"
+	}
+	m.webhooks.WithLabelValues(result).Observe(took.Seconds())
+}
+
+// WebhooksGivenUp counts webhooks that are not tried again.
+func (m *Metrics) WebhooksGivenUp(n int) { m.webhooksGivenUp.Add(int64(n)) }
+
+// WebhooksPending notes how many webhooks wait, and for how long the oldest has.
+func (m *Metrics) WebhooksPending(n int, oldest time.Duration) {
+	m.webhooksPending.Store(int64(n))
+	m.webhooksOldest.Store(int64(oldest))
 }
 
 // GeoLookup counts a lookup of an address.

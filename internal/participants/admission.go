@@ -137,7 +137,7 @@ func (a *admission) secondLogin(ctx context.Context, tx *store.Tx, isHost bool) 
 		if !isHost && (a.join.ResumeToken == "" || !sameHash(p.ResumeHash, HashSecret(a.join.ResumeToken))) {
 			return fault.New(fault.Forbidden).WithMessage("Replacing someone needs the resume token of that connection, or the host key.")
 		}
-		if err := tx.Delete(ctx, p.PeerID); err != nil {
+		if err := tx.Delete(ctx, p.PeerID, ReasonReplaced); err != nil {
 			return err
 		}
 		a.changed(tx, rooms.Left, p, ReasonReplaced)

@@ -72,7 +72,7 @@ func (s *Service) End(ctx context.Context, meetingID string) error {
 		}
 		for _, p := range everyone {
 			changes = append(changes, rooms.Change{Rev: tx.NextRev(), Kind: rooms.Left, Peer: peerOf(p), Reason: ReasonEnded})
-			if err := tx.Delete(ctx, p.PeerID); err != nil {
+			if err := tx.Delete(ctx, p.PeerID, ReasonEnded); err != nil {
 				return err
 			}
 		}
@@ -118,7 +118,7 @@ func (s *Service) depart(ctx context.Context, d departure) error {
 			return tx.Update(ctx, p)
 		}
 		change = rooms.Change{Rev: tx.NextRev(), Kind: rooms.Left, Peer: peerOf(p), Reason: d.reason}
-		return tx.Delete(ctx, p.PeerID)
+		return tx.Delete(ctx, p.PeerID, d.reason)
 	})
 	switch {
 	case err == nil:

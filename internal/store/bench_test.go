@@ -53,7 +53,7 @@ func joinOnce(b *testing.B, s *store.Store, meeting string, n int64) {
 				return err
 			}
 			for _, p := range all {
-				if err := tx.Delete(ctx, p.PeerID); err != nil {
+				if err := tx.Delete(ctx, p.PeerID, "leave"); err != nil {
 					return err
 				}
 			}

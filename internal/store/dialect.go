@@ -63,6 +63,10 @@ type words struct {
 	inList    string // meeting_id ‹…›, likewise
 	notInList string // node_id ‹…›, with the list as $1
 	now       string
+
+	skipLocked string
+	later      string // in so many seconds: $2
+	age        string // of at, in seconds
 }
 
 // stamp is a time as both databases keep it.

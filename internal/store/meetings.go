@@ -62,6 +62,9 @@ func (s *Store) CreateMeeting(ctx context.Context, n NewMeeting) (Meeting, error
 	if err != nil {
 		return Meeting{}, err
 	}
+	if s.wake != nil {
+		s.wake()
+	}
 	return m, nil
 }
 
@@ -99,7 +102,7 @@ func (n NewMeeting) row(now time.Time) Meeting {
 
 func (s *Store) creation(m Meeting, n NewMeeting) []statement {
 	created := s.d.time(m.CreatedAt)
-	return []statement{
+	writes := []statement{
 		{sql: insertMeeting, taken: ErrMeetingExists, args: []any{
 			m.ID, m.Name, optAddr(s.d, m.CreatorIP), m.Country, m.Region, m.City, m.Lat, m.Lon,
 			m.GeoSource, m.UserAgent, created, m.Seq, m.PrevHash, m.Hash, fold(m.Name), foldPtr(m.City),
@@ -109,6 +112,10 @@ func (s *Store) creation(m Meeting, n NewMeeting) []statement {
 		}},
 		{sql: updateHead, args: []any{m.Seq, m.Hash}},
 	}
+	if s.wake != nil {
+		writes = append(writes, s.record(Event{Kind: MeetingCreated, MeetingID: m.ID, MeetingName: n.Title}))
+	}
+	return writes
 }
 
 // Meeting also says how many participants there are, away ones included; ErrMeetingNotFound.

@@ -84,7 +84,12 @@ func migratePostgres(ctx context.Context, config *pgx.ConnConfig, log zerolog.Lo
 }
 
 func (p *postgres) words() words {
-	return words{forUpdate: ` FOR UPDATE`, inList: `= ANY ($1)`, notInList: `<> ALL ($1)`, now: `clock_timestamp()`}
+	return words{
+		forUpdate: ` FOR UPDATE`, inList: `= ANY ($1)`, notInList: `<> ALL ($1)`, now: `clock_timestamp()`,
+		skipLocked: ` FOR UPDATE SKIP LOCKED`,
+		later:      `clock_timestamp() + make_interval(secs => $2)`,
+		age:        `extract(epoch FROM clock_timestamp() - at)::float8`,
+	}
 }
 
 func (p *postgres) time(t time.Time) any  { return stamp(t) }

@@ -22,6 +22,7 @@ type Store struct {
 	d       dialect
 	timeout time.Duration
 	sql     sqlTexts
+	wake    func() // nil: events are not recorded
 
 	closed atomic.Bool
 }
@@ -34,6 +35,7 @@ type sqlTexts struct {
 	revs      string
 	nodes     string
 	seen      string
+	events    eventTexts
 }
 
 // Open opens the database at url ("sqlite:path", "sqlite::memory:", "postgres://…") and brings its
@@ -69,6 +71,7 @@ func newStore(d dialect) *Store {
 			nodes:     `SELECT node_id, seen_at FROM nodes`,
 			seen: `INSERT INTO nodes (node_id, started_at, seen_at) VALUES ($1, ` + w.now + `, ` + w.now + `)
 				ON CONFLICT (node_id) DO UPDATE SET seen_at = ` + w.now,
+			events: newEventTexts(w),
 		},
 	}
 }

@@ -22,7 +22,10 @@ type Tx struct {
 	locked  State // as it was
 	state   State
 	count   int
-	present map[string]bool // peers known to be in the meeting, or known not to be; true as long as the lock is held
+	before  int                    // participants when the lock was taken
+	present map[string]bool        // peers known to be in the meeting, or known not to be; true as long as the lock is held
+	seen    map[string]Participant // as read last, for events
+	events  []Event
 	queue   []statement
 	err     error // the first that the database answered; nothing is tried after it, nothing is committed
 }
@@ -39,7 +42,7 @@ func (s *Store) InMeeting(ctx context.Context, meetingID string, fn func(ctx con
 	}
 	var fnErr error
 	err := s.call(ctx, "change a meeting", func(bounded context.Context) error {
-		t := &Tx{s: s, caller: ctx, present: map[string]bool{}}
+		t := &Tx{s: s, caller: ctx, present: map[string]bool{}, seen: map[string]Participant{}}
 		if err := t.begin(bounded, meetingID); err != nil {
 			return err
 		}
@@ -62,10 +65,14 @@ func (s *Store) InMeeting(ctx context.Context, meetingID string, fn func(ctx con
 		if err := t.saveState(); err != nil {
 			return err
 		}
+		t.saveEvents()
 		if err := t.txn.commit(bounded, t.queue); err != nil {
 			return err
 		}
 		committed = true
+		if len(t.events) > 0 && s.wake != nil {
+			s.wake()
+		}
 		return nil
 	})
 	if fnErr != nil {
@@ -87,7 +94,7 @@ func (t *Tx) begin(ctx context.Context, meetingID string) error {
 	}
 	var err error
 	t.txn, err = t.s.d.begin(ctx, txnOptions{gate: "meeting " + meetingID}, lock, count)
-	t.state = t.locked
+	t.state, t.before = t.locked, t.count
 	return err
 }
 
@@ -168,7 +175,7 @@ func (t *Tx) find(ctx context.Context, where string, args ...any) ([]Participant
 		return nil, t.err
 	}
 	for _, p := range *list {
-		t.present[p.PeerID] = true
+		t.present[p.PeerID], t.seen[p.PeerID] = true, p
 	}
 	return *list, nil
 }
@@ -184,8 +191,9 @@ func (t *Tx) Insert(ctx context.Context, p Participant) error {
 	}
 	p.MeetingID = t.locked.MeetingID
 	t.queue = append(t.queue, statement{sql: insertParticipant, args: participantArgs(t.s.d, p), taken: ErrParticipantExists})
-	t.present[p.PeerID] = true
+	t.present[p.PeerID], t.seen[p.PeerID] = true, p
 	t.count++
+	t.happened(ParticipantJoined, p, "")
 	return nil
 }
 
@@ -200,17 +208,19 @@ func (t *Tx) Update(ctx context.Context, p Participant) error {
 	}
 	p.MeetingID = t.locked.MeetingID
 	t.queue = append(t.queue, statement{sql: updateParticipant, args: participantArgs(t.s.d, p), taken: ErrParticipantExists})
+	t.seen[p.PeerID] = p
 	return nil
 }
 
-// Delete removes the row; ErrParticipantNotFound at once.
-func (t *Tx) Delete(ctx context.Context, peerID string) error {
+// Delete removes the row of who leaves for this reason; ErrParticipantNotFound at once.
+func (t *Tx) Delete(ctx context.Context, peerID, reason string) error {
 	if err := t.mustBePresent(ctx, peerID); err != nil {
 		return err
 	}
 	t.queue = append(t.queue, statement{sql: deleteParticipant, args: []any{peerID, t.locked.MeetingID}})
 	t.present[peerID] = false
 	t.count--
+	t.happened(ParticipantLeft, t.seen[peerID], reason)
 	return nil
 }
 

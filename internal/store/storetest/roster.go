@@ -107,7 +107,7 @@ func nothingOfADeletedParticipantStays(t *testing.T, s *store.Store) {
 	p := newParticipant("p_a")
 	for range 2 { // the same ids and token are free again
 		join(t, s, "k", p)
-		must(t, s.InMeeting(ctx, "k", func(ctx context.Context, tx *store.Tx) error { return tx.Delete(ctx, "p_a") }))
+		must(t, s.InMeeting(ctx, "k", func(ctx context.Context, tx *store.Tx) error { return tx.Delete(ctx, "p_a", "leave") }))
 	}
 	_, everyone, err := s.Snapshot(ctx, "k")
 	must(t, err)
@@ -128,12 +128,12 @@ func transactionSeesItsOwnWrites(t *testing.T, s *store.Store) {
 		must(t, err)
 		equal(t, "everyone", peerIDs(list), []string{"p_new", "p_old"})
 
-		must(t, tx.Delete(ctx, "p_old"))
+		must(t, tx.Delete(ctx, "p_old", "leave"))
 		equal(t, "count", tx.Count(), 1)
 		list, err = tx.ByUser(ctx, "王宇")
 		must(t, err)
 		equal(t, "by user", peerIDs(list), []string{"p_new"})
-		for name, err := range map[string]error{"delete": tx.Delete(ctx, "p_old"), "update": tx.Update(ctx, newParticipant("p_old")), "never there": tx.Delete(ctx, "p_never")} {
+		for name, err := range map[string]error{"delete": tx.Delete(ctx, "p_old", "leave"), "update": tx.Update(ctx, newParticipant("p_old")), "never there": tx.Delete(ctx, "p_never", "leave")} {
 			if !errors.Is(err, store.ErrParticipantNotFound) {
 				t.Errorf("%s: %v, want ErrParticipantNotFound", name, err)
 			}
@@ -160,7 +160,7 @@ func rollbackLeavesNothing(t *testing.T, s *store.Store) {
 	before, everyone, err := s.Snapshot(ctx, "k")
 	must(t, err)
 	err = s.InMeeting(ctx, "k", func(ctx context.Context, tx *store.Tx) error {
-		must(t, tx.Delete(ctx, "p_old"))
+		must(t, tx.Delete(ctx, "p_old", "leave"))
 		must(t, tx.Insert(ctx, newParticipant("p_new")))
 		tx.NextRev()
 		tx.State().Policy.Locked = true
@@ -266,7 +266,7 @@ func otherMeetingsParticipantsAreOutOfReach(t *testing.T, s *store.Store) {
 	must(t, s.InMeeting(ctx, "k", func(ctx context.Context, tx *store.Tx) error {
 		_, byPeer := tx.ByPeer(ctx, "p_a")
 		_, byResume := tx.ByResume(ctx, p.ResumeHash)
-		for name, err := range map[string]error{"ByPeer": byPeer, "ByResume": byResume, "Update": tx.Update(ctx, p), "Delete": tx.Delete(ctx, "p_a")} {
+		for name, err := range map[string]error{"ByPeer": byPeer, "ByResume": byResume, "Update": tx.Update(ctx, p), "Delete": tx.Delete(ctx, "p_a", "leave")} {
 			if !errors.Is(err, store.ErrParticipantNotFound) {
 				t.Errorf("%s: %v, want ErrParticipantNotFound", name, err)
 			}
@@ -395,7 +395,7 @@ func snapshotIsOfOneRev(t *testing.T, s *store.Store) {
 					return tx.Insert(ctx, newParticipant(fmt.Sprint("p_", rev%10)))
 				}
 				for n := 1; n <= 9; n++ {
-					if err := tx.Delete(ctx, fmt.Sprint("p_", n)); err != nil {
+					if err := tx.Delete(ctx, fmt.Sprint("p_", n), "leave"); err != nil {
 						return err
 					}
 				}

@@ -43,6 +43,11 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		{"LeftoversAreListed", leftoversAreListed},
 		{"NodesAreSeenWhenTheyRegister", nodesAreSeenWhenTheyRegister},
 
+		{"EventsSayWhatHappened", eventsSayWhatHappened},
+		{"EventsGoWithTheirChange", eventsGoWithTheirChange},
+		{"ClaimedEventsAreNobodyElses", claimedEventsAreNobodyElses},
+		{"ConcurrentClaimsShareTheEvents", concurrentClaimsShareTheEvents},
+
 		{"AuditPagesHoldEachRowOnce", auditPagesHoldEachRowOnce},
 		{"AuditFilters", auditFilters},
 		{"AuditRefusesForeignCursors", auditRefusesForeignCursors},

@@ -67,7 +67,7 @@ func isKept(t *testing.T, s *store.Store, text string) {
 	must(t, err)
 	equal(t, "abandoned", len(none), 0)
 	must(t, s.ForgetNode(ctx, text))
-	must(t, s.InMeeting(ctx, text, func(ctx context.Context, tx *store.Tx) error { return tx.Delete(ctx, text) }))
+	must(t, s.InMeeting(ctx, text, func(ctx context.Context, tx *store.Tx) error { return tx.Delete(ctx, text, "leave") }))
 }
 
 func injectionIsOnlyText(t *testing.T, s *store.Store) {
@@ -137,7 +137,7 @@ func unstorableTextIsRefused(t *testing.T, s *store.Store) {
 		must(t, s.InMeeting(ctx, "k", func(ctx context.Context, tx *store.Tx) error {
 			refused("ByPeer", second(tx.ByPeer(ctx, bad)))
 			refused("ByUser", second(tx.ByUser(ctx, bad)))
-			refused("Delete", tx.Delete(ctx, bad))
+			refused("Delete", tx.Delete(ctx, bad, "leave"))
 			return nil
 		}))
 	}

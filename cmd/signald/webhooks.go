@@ -1,0 +1,49 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"signald/internal/metrics"
+	"signald/internal/store"
+	"signald/internal/webhook"
+)
+
+// openWebhooks has the store write down what happens, if anybody is to be told. Else what was written down
+// before the setting was taken away goes: nobody will ever take it.
+func (s *server) openWebhooks(ctx context.Context, counted *metrics.Metrics) error {
+	if s.config.WebhookURL == "" {
+		if err := s.store.DropEvents(ctx); err != nil {
+			return fmt.Errorf("drop webhooks that nobody takes any more: %w", err)
+		}
+		return nil
+	}
+	s.webhooks = webhook.New(observedStore{s.store, counted}, webhook.Options{
+		URL: s.config.WebhookURL, Secrets: s.config.webhookSecrets,
+		UserAgent: "signald/" + version, Observer: counted, Log: s.log,
+	})
+	s.store.RecordEvents(s.webhooks.Wake)
+	return nil
+}
+
+// runWebhooks sends until ctx ends.
+func (s *server) runWebhooks(ctx context.Context) {
+	if s.webhooks != nil {
+		s.webhooks.Run(ctx)
+	}
+}
+
+func (o observedStore) ClaimEvents(ctx context.Context, limit int, lease time.Duration) ([]store.Event, error) {
+	return observed(o, "claim_events", func() ([]store.Event, error) { return o.Store.ClaimEvents(ctx, limit, lease) })
+}
+
+func (o observedStore) DeleteEvent(ctx context.Context, e store.Event) (err error) {
+	defer func(began time.Time) { o.called("delete_event", began, err) }(time.Now())
+	return o.Store.DeleteEvent(ctx, e)
+}
+
+func (o observedStore) RetryEvent(ctx context.Context, e store.Event, after time.Duration) (err error) {
+	defer func(began time.Time) { o.called("retry_event", began, err) }(time.Now())
+	return o.Store.RetryEvent(ctx, e, after)
+}

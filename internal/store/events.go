@@ -1,0 +1,174 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"slices"
+	"strings"
+	"time"
+)
+
+// The kinds of an Event.
+const (
+	MeetingCreated    = "meeting.created"
+	MeetingStarted    = "meeting.started" // somebody is in it, after nobody was
+	MeetingEnded      = "meeting.ended"   // nobody is in it any more
+	ParticipantJoined = "participant.joined"
+	ParticipantLeft   = "participant.left"
+)
+
+// Event is something that happened and that the operator's own server is to be told of. It was written in
+// the transaction that did it, and goes once it was told.
+type Event struct {
+	ID          string // the same at every attempt
+	Kind        string
+	MeetingID   string
+	MeetingName string // as guests see it
+
+	PeerID, UserID, Name, Role string // of a participant's event
+	Reason                     string // of ParticipantLeft
+
+	At       time.Time
+	Attempts int           // begun, this one included
+	Age      time.Duration // by the database's clock
+
+	seq int64
+}
+
+const (
+	eventColumns = `seq, id, kind, meeting_id, meeting_name, peer_id, user_id, name, role, reason, at, attempts`
+	deleteEvent  = `DELETE FROM webhook_events WHERE seq = $1`
+)
+
+// eventTexts are the statements about events that are put together from a dialect's words.
+type eventTexts struct{ insert, claim, retry, giveUp, pending string }
+
+func newEventTexts(w words) eventTexts {
+	return eventTexts{
+		insert: `INSERT INTO webhook_events (id, kind, meeting_id, meeting_name, peer_id, user_id, name, role, reason, at, due_at, attempts)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, ` + w.now + `, ` + w.now + `, 0)`,
+		// Materialized: looked for once, whatever the planner thinks. A row that is locked is another node's.
+		claim: `WITH due AS MATERIALIZED (
+				SELECT seq FROM webhook_events e WHERE due_at <= ` + w.now + ` AND NOT EXISTS (
+					SELECT 1 FROM webhook_events b WHERE b.meeting_id = e.meeting_id AND b.seq < e.seq)
+				ORDER BY seq LIMIT $1` + w.skipLocked + `)
+			UPDATE webhook_events SET attempts = attempts + 1, due_at = ` + w.later + `
+			WHERE seq IN (SELECT seq FROM due) RETURNING ` + eventColumns + `, ` + w.age,
+		retry:   `UPDATE webhook_events SET due_at = ` + w.later + ` WHERE seq = $1`,
+		giveUp:  `DELETE FROM webhook_events WHERE ` + w.age + ` > $1 RETURNING 1`,
+		pending: `SELECT count(*), coalesce(max(` + w.age + `), 0) FROM webhook_events`,
+	}
+}
+
+// RecordEvents has the store write down what happens, for ClaimEvents; wake is told, after a commit, that
+// there is something, and must not block. It is called before the store is used, if at all.
+func (s *Store) RecordEvents(wake func()) { s.wake = wake }
+
+// ClaimEvents takes the events that are due, at most limit, for as long as lease: until then no other call
+// on any node answers them. Of each meeting it is the oldest, so who deletes an event before claiming the
+// next keeps their order.
+func (s *Store) ClaimEvents(ctx context.Context, limit int, lease time.Duration) ([]Event, error) {
+	var events []Event
+	err := s.change(ctx, "claim events", query{
+		statement{sql: s.sql.events.claim, args: []any{limit, lease.Seconds()}},
+		func(r row) error {
+			var e Event
+			var age float64
+			err := r.Scan(&e.seq, &e.ID, &e.Kind, &e.MeetingID, &e.MeetingName, &e.PeerID, &e.UserID, &e.Name, &e.Role, &e.Reason,
+				scanTime{&e.At}, &e.Attempts, &age)
+			e.Age = time.Duration(age * float64(time.Second))
+			events = append(events, e)
+			return err
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(events, func(a, b Event) int { return int(a.seq - b.seq) })
+	return events, nil
+}
+
+// DeleteEvent is for an event that was told, or given up.
+func (s *Store) DeleteEvent(ctx context.Context, e Event) error {
+	return s.write(ctx, "delete an event", statement{sql: deleteEvent, args: []any{e.seq}})
+}
+
+// RetryEvent gives a claimed event back, to be due after a while.
+func (s *Store) RetryEvent(ctx context.Context, e Event, after time.Duration) error {
+	return s.write(ctx, "put an event off", statement{sql: s.sql.events.retry, args: []any{e.seq, after.Seconds()}})
+}
+
+// GiveUpEvents deletes the events that are older than this, and tells how many they were.
+func (s *Store) GiveUpEvents(ctx context.Context, age time.Duration) (n int, err error) {
+	err = s.change(ctx, "give events up", query{
+		statement{sql: s.sql.events.giveUp, args: []any{age.Seconds()}},
+		func(row) error { n++; return nil },
+	})
+	return n, err
+}
+
+// change runs, in a transaction, a query that writes.
+func (s *Store) change(ctx context.Context, what string, q query) error {
+	return s.call(ctx, what, func(ctx context.Context) error {
+		t, err := s.d.begin(ctx, txnOptions{}, q)
+		if err != nil {
+			return err
+		}
+		if err := t.commit(ctx, nil); err != nil {
+			t.rollback(ctx)
+			return err
+		}
+		return nil
+	})
+}
+
+// DropEvents deletes every event: nobody wants to be told any more.
+func (s *Store) DropEvents(ctx context.Context) error {
+	return s.write(ctx, "drop events", statement{sql: `DELETE FROM webhook_events`})
+}
+
+// PendingEvents tells how many events wait, and for how long the oldest has.
+func (s *Store) PendingEvents(ctx context.Context) (n int, oldest time.Duration, err error) {
+	var age float64
+	err = s.read(ctx, "count events", query{
+		statement{sql: s.sql.events.pending},
+		func(r row) error { return r.Scan(&n, &age) },
+	})
+	return n, time.Duration(age * float64(time.Second)), err
+}
+
+// record is the statement that writes an event down.
+func (s *Store) record(e Event) statement {
+	return statement{sql: s.sql.events.insert, args: []any{
+		newEventID(), e.Kind, e.MeetingID, e.MeetingName, e.PeerID, e.UserID, e.Name, e.Role, e.Reason,
+	}}
+}
+
+func newEventID() string {
+	b := make([]byte, 15)
+	_, _ = rand.Read(b) // never fails, says its documentation
+	return "evt_" + strings.ToLower(base32.HexEncoding.EncodeToString(b))
+}
+
+// saveEvents queues what has happened: began and ended around what participants did.
+func (t *Tx) saveEvents() {
+	if t.s.wake == nil {
+		return
+	}
+	if t.before == 0 && t.count > 0 {
+		t.events = slices.Insert(t.events, 0, Event{Kind: MeetingStarted})
+	}
+	if t.before > 0 && t.count == 0 {
+		t.events = append(t.events, Event{Kind: MeetingEnded})
+	}
+	for _, e := range t.events {
+		e.MeetingID, e.MeetingName = t.locked.MeetingID, t.locked.Title
+		t.queue = append(t.queue, t.s.record(e))
+	}
+}
+
+// happened notes a participant's event.
+func (t *Tx) happened(kind string, p Participant, reason string) {
+	t.events = append(t.events, Event{Kind: kind, PeerID: p.PeerID, UserID: p.UserID, Name: p.Name, Role: p.Role, Reason: reason})
+}

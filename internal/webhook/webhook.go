@@ -1,0 +1,250 @@
+// Package webhook is how the operator's own server hears of meetings: signed POSTs of what the store has
+// written down, each event at least once, those of a meeting in order.
+package webhook
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"signald/internal/store"
+)
+
+// Store keeps the events until they are told. Calls are bounded in time.
+type Store interface {
+	ClaimEvents(ctx context.Context, limit int, lease time.Duration) ([]store.Event, error)
+	DeleteEvent(context.Context, store.Event) error
+	RetryEvent(ctx context.Context, e store.Event, after time.Duration) error
+	GiveUpEvents(ctx context.Context, age time.Duration) (n int, err error)
+	PendingEvents(ctx context.Context) (n int, oldest time.Duration, err error)
+}
+
+// Observer counts. Its methods must not block.
+type Observer interface {
+	WebhookTried(delivered bool, took time.Duration)
+	WebhooksGivenUp(n int)
+	WebhooksPending(n int, oldest time.Duration)
+}
+
+const (
+	attemptTimeout = 10 * time.Second
+	lease          = 15 * time.Second // longer than an attempt takes; after it the events of a dead node are others'
+	atOnce         = 16               // meetings whose events are on their way
+	pollEvery      = time.Second      // for events of other nodes, and those that are due again
+	countEvery     = 5 * time.Second
+	firstRetry     = time.Second
+	lastRetry      = 5 * time.Minute
+	longestPause   = 30 * time.Second // without trying anything, while nothing can be delivered
+	giveUpAfter    = 24 * time.Hour
+)
+
+// Options of a Sender.
+type Options struct {
+	URL       string
+	Secrets   []Secret // the payload is signed with each
+	UserAgent string
+	Observer  Observer
+	Log       zerolog.Logger
+}
+
+// Sender tells the operator's server.
+type Sender struct {
+	store  Store
+	opts   Options
+	client *http.Client
+	woken  chan struct{} // holds one token while there may be something new
+
+	failing atomic.Bool // the last attempt did
+}
+
+// New makes a Sender, which sends while Run runs.
+func New(s Store, opts Options) *Sender {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.Proxy = nil // settings come from one place, and it has none for this
+	transport.MaxIdleConnsPerHost = atOnce
+	return &Sender{
+		store: s, opts: opts, woken: make(chan struct{}, 1),
+		client: &http.Client{
+			Transport: transport, Timeout: attemptTimeout,
+			// A redirect is no delivery: it could lead to where the operator never pointed.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}
+}
+
+// Wake says that there is something new.
+func (s *Sender) Wake() {
+	select {
+	case s.woken <- struct{}{}:
+	default:
+	}
+}
+
+// Run sends until ctx ends.
+func (s *Sender) Run(ctx context.Context) {
+	defer s.client.CloseIdleConnections()
+	var counted time.Time
+	lost := 0 // rounds in a row in which nothing was delivered
+	for ctx.Err() == nil {
+		if time.Since(counted) >= countEvery {
+			counted = time.Now()
+			if n, oldest, err := s.store.PendingEvents(ctx); err == nil {
+				s.opts.Observer.WebhooksPending(n, oldest)
+			}
+		}
+		delivered, failed := s.round(ctx)
+		wait, woken := pollEvery, s.woken
+		switch {
+		case delivered > 0:
+			lost = 0
+			continue // there may be more
+		case failed > 0:
+			lost++
+			wait, woken = max(pollEvery, min(backoff(lost), longestPause)), nil
+		}
+		select {
+		case <-time.After(wait):
+		case <-woken:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// round claims what is due and tries it, all meetings at the same time.
+func (s *Sender) round(ctx context.Context) (delivered, failed int) {
+	events, err := s.store.ClaimEvents(ctx, atOnce, lease)
+	if err != nil {
+		if ctx.Err() == nil {
+			s.opts.Log.Debug().Err(err).Msg("webhooks put off")
+		}
+		return 0, 0
+	}
+	var ok atomic.Int64
+	var trying sync.WaitGroup
+	for _, e := range events {
+		trying.Go(func() {
+			if s.try(ctx, e) {
+				ok.Add(1)
+			}
+		})
+	}
+	trying.Wait()
+	return int(ok.Load()), len(events) - int(ok.Load())
+}
+
+// try sends an event and notes what became of it. What cannot be noted is sent again after the lease.
+func (s *Sender) try(ctx context.Context, e store.Event) bool {
+	began := time.Now()
+	err := s.send(ctx, e)
+	took := time.Since(began)
+	noting := context.WithoutCancel(ctx) // the store's calls are bounded
+	switch {
+	case err == nil:
+		s.opts.Observer.WebhookTried(true, took)
+		if err := s.store.DeleteEvent(noting, e); err != nil {
+			s.opts.Log.Debug().Err(err).Str("event", e.ID).Msg("webhook will be sent again")
+		}
+		if s.failing.Swap(false) {
+			s.opts.Log.Info().Msg("webhooks are delivered again")
+		}
+		return true
+	case ctx.Err() != nil: // we stop: whoever goes on need not wait
+		_ = s.store.RetryEvent(noting, e, 0)
+		return false
+	}
+	s.opts.Observer.WebhookTried(false, took)
+	level := zerolog.DebugLevel
+	if !s.failing.Swap(true) {
+		level = zerolog.WarnLevel
+	}
+	s.opts.Log.WithLevel(level).Err(err).Str("event", e.ID).Str("kind", e.Kind).Int("attempts", e.Attempts).Msg("webhook not delivered")
+	if e.Age > giveUpAfter {
+		s.giveUp(noting)
+		return false
+	}
+	_ = s.store.RetryEvent(noting, e, backoff(e.Attempts)) // else after the lease
+	return false
+}
+
+// giveUp ends the trying for everything that is too old, those too that wait behind others.
+func (s *Sender) giveUp(ctx context.Context) {
+	if n, err := s.store.GiveUpEvents(ctx, giveUpAfter); err == nil && n > 0 { // else another time
+		s.opts.Observer.WebhooksGivenUp(n)
+		s.opts.Log.Error().Int("events", n).Msg("webhooks given up: nobody took them for a day")
+	}
+}
+
+// backoff doubles with every attempt, and is spread by half, so that nodes and meetings do not come all
+// at once when the receiver is back.
+func backoff(attempts int) time.Duration {
+	d := lastRetry
+	if doublings := attempts - 1; doublings < 16 {
+		d = min(firstRetry<<doublings, lastRetry)
+	}
+	return d/2 + rand.N(d/2) //nolint:gosec // no secret
+}
+
+// payload is the body, in the form that Standard Webhooks recommends.
+type payload struct {
+	Type      string    `json:"type"`
+	Timestamp time.Time `json:"timestamp"`
+	Data      data      `json:"data"`
+}
+
+type data struct {
+	MeetingID   string `json:"meeting_id"`
+	MeetingName string `json:"meeting_name"` // empty if it has none
+
+	PeerID string `json:"peer_id,omitempty"` // this and what follows: of a participant's event
+	UserID string `json:"user_id,omitempty"`
+	Name   string `json:"name,omitempty"`
+	Role   string `json:"role,omitempty"`
+	Reason string `json:"reason,omitempty"` // of leaving
+}
+
+// send makes one attempt. Its error names neither the URL, which may hold a secret, nor what was answered.
+func (s *Sender) send(ctx context.Context, e store.Event) error {
+	body, err := json.Marshal(payload{Type: e.Kind, Timestamp: e.At, Data: data{
+		MeetingID: e.MeetingID, MeetingName: e.MeetingName,
+		PeerID: e.PeerID, UserID: e.UserID, Name: e.Name, Role: e.Role, Reason: e.Reason,
+	}})
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.opts.URL, bytes.NewReader(body))
+	if err != nil {
+		return errors.New("the URL cannot be asked") // checked by the settings
+	}
+	now := time.Now()
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("User-Agent", s.opts.UserAgent)
+	req.Header.Set("Webhook-Id", e.ID)
+	req.Header.Set("Webhook-Timestamp", strconv.FormatInt(now.Unix(), 10))
+	req.Header.Set("Webhook-Signature", sign(s.opts.Secrets, e.ID, now, body))
+	resp, err := s.client.Do(req)
+	if err != nil {
+		var around *url.Error
+		if errors.As(err, &around) {
+			err = around.Err
+		}
+		return err
+	}
+	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10) // so that the connection can be used again
+	_ = resp.Body.Close()
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		return fmt.Errorf("answered %d", resp.StatusCode)
+	}
+	return nil
+}
