@@ -249,6 +249,7 @@ func TestFaultEventsWaitForTheConnectHandler(t *testing.T) {
 func TestFaultDescriptorIsFreedWhenTheClientCloses(t *testing.T) {
 	const clients = 200
 	f := startFaultServer(t, faultOptions{}, "GOGC=off") // a collection would close them too
+	mustConnect(t, f.base)                               // stays: the server opens something for all with the first
 	stateClient.CloseIdleConnections()
 	before := f.descriptors(t)
 	must(t, inParallel(clients, 32, func(i int) error {

@@ -23,7 +23,9 @@ type Server struct {
 	onMessage func(*session, []byte) // what an Engine.IO message goes to
 	onBinary  func(*session, []byte) // instead of the reassembly of binary events; nil in production
 	stats     Stats
-	running   sync.WaitGroup // readers, writers and endings of sessions
+	running   sync.WaitGroup  // writers and endings of sessions, and readers without a watcher
+	watching  func() *watcher // made at the first WebSocket; nil where there can be none
+	unwatch   sync.Once
 
 	mu       sync.Mutex
 	stopped  bool
@@ -57,6 +59,7 @@ func New(opts Options) *Server {
 		sessions:  map[string]*session{},
 		perIP:     map[netip.Prefix]int{},
 	}
+	s.watching = sync.OnceValue(newWatcher)
 	s.lib = newLibrary(s)
 	return s
 }
@@ -114,6 +117,11 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		s.running.Wait()
+		s.unwatch.Do(func() {
+			if w := s.watching(); w != nil {
+				w.end()
+			}
+		})
 		close(done)
 	}()
 	select {
@@ -222,7 +230,7 @@ func (s *Server) serveUpgrade(w http.ResponseWriter, r *http.Request, session *s
 	session.upgrading = session.upgrading || welcome
 	session.mu.Unlock()
 
-	ws, err := s.upgrade(w, r)
+	ws, err := s.upgrade(w, r, session)
 	if !welcome {
 		if err == nil {
 			ws.kill()
@@ -239,14 +247,21 @@ func (s *Server) serveUpgrade(w http.ResponseWriter, r *http.Request, session *s
 		return // answered
 	}
 	session.candidate = ws
-	s.running.Add(1) // while the session still has its own
+	s.countReader(ws) // while the session still has its own
 	session.mu.Unlock()
 	time.AfterFunc(s.opts.UpgradeTimeout, func() {
 		if !session.carriedBy(ws) {
 			session.abandon(ws)
 		}
 	})
-	go session.readWebSocket(ws)
+	session.startReading(ws)
+}
+
+// countReader counts the goroutine that will read ws, if one will.
+func (s *Server) countReader(ws *wsConn) {
+	if ws.raw == nil {
+		s.running.Add(1)
+	}
 }
 
 // handshake opens a session.
@@ -258,14 +273,14 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, isUpgrade boo
 		return
 	}
 	if isUpgrade {
-		ws, err := s.upgrade(w, r)
+		ws, err := s.upgrade(w, r, session)
 		if err != nil {
 			s.forget(session)
 			s.running.Done()
 			return // answered
 		}
 		session.ws = ws
-		s.running.Add(1)
+		s.countReader(ws)
 	}
 	session.lib = s.lib.open(session)
 	s.register(session)
@@ -274,7 +289,7 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, isUpgrade boo
 		session.servePoll(w, r)
 		return
 	}
-	go session.readWebSocket(session.ws) // a goroutine of its own: the request's holds 10 kB more
+	session.startReading(session.ws)
 }
 
 // admit counts a new session in, or says why not. A refused client still gets a

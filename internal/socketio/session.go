@@ -52,6 +52,7 @@ type session struct {
 	pingAt     time.Time // of the next ping; while awaiting, when its pong is overdue
 	awaiting   bool      // a ping is out
 	closeBy    time.Time // when a closing session ends, delivered or not
+	closeCode  uint16    // what its WebSocket is closed with
 }
 
 type state uint8
@@ -458,12 +459,16 @@ func (s *session) dispose() {
 // after WriteTimeout.
 func (s *session) finish(reason Reason) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.finishLocked(closeNormal, reason, s.srv.opts.WriteTimeout)
+	s.mu.Unlock()
+}
+
+func (s *session) finishLocked(code uint16, reason Reason, within time.Duration) {
 	if s.state != open {
 		return
 	}
-	s.state, s.reason = closing, reason
-	s.closeBy = time.Now().Add(s.srv.opts.WriteTimeout)
+	s.state, s.reason, s.closeCode = closing, reason, code
+	s.closeBy = time.Now().Add(within)
 	switch {
 	case s.ws != nil && !s.writing:
 		s.writing = true
@@ -473,7 +478,7 @@ func (s *session) finish(reason Reason) {
 		s.answerPollLocked()
 	}
 	if s.timer != nil {
-		s.timer.Reset(s.srv.opts.WriteTimeout)
+		s.timer.Reset(within)
 	}
 }
 

@@ -7,16 +7,26 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/gorilla/websocket"
 )
 
-// wsConn is one WebSocket. gorilla reads; we write, whole frames only, so that
-// one system call carries everything that waits.
+// wsConn is one WebSocket, of which gorilla has made the handshake. Frames are ours
+// both ways: whole ones are written, as many as wait in one system call, and what
+// comes is read by whom the watcher sends.
 type wsConn struct {
-	conn *websocket.Conn
-	net  net.Conn
+	net     net.Conn
+	session *session
+	in      frameReader // of who reads
+
+	// for the watcher; raw is nil where a goroutine reads
+	raw    syscall.RawConn
+	number uint64
+	turn   turn
+	ending atomic.Bool // the kernel has told of the connection's end
 }
 
 const (
@@ -25,16 +35,15 @@ const (
 )
 
 var (
-	readBuffers  = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
 	writeBuffers = sync.Pool{New: func() any { b := make([]byte, 0, writeChunk); return &b }}
-	unusedWrites sync.Pool // gorilla's own writes: never on the hot path
+	unusedWrites sync.Pool // gorilla's own writes: never after the handshake
 )
 
 // upgrade turns the request into a WebSocket. On an error the answer is written.
-func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) (*wsConn, error) {
+func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, to *session) (*wsConn, error) {
 	u := websocket.Upgrader{
 		HandshakeTimeout: s.opts.WriteTimeout,
-		ReadBufferSize:   1024,
+		ReadBufferSize:   256, // not read by
 		WriteBufferPool:  &unusedWrites,
 		CheckOrigin:      func(*http.Request) bool { return true }, // checked before
 	}
@@ -42,48 +51,23 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) (*wsConn, error
 	if err != nil {
 		return nil, err
 	}
-	c.SetReadLimit(int64(s.opts.MaxMessage))
-	return &wsConn{conn: c, net: c.NetConn()}, nil
+	ws := &wsConn{net: c.NetConn(), session: to, in: frameReader{limit: s.opts.MaxMessage}}
+	if tcp, ok := ws.net.(*net.TCPConn); ok && s.watching() != nil {
+		ws.raw, _ = tcp.SyscallConn() // fails never, or for all that follows too
+	}
+	return ws, nil
 }
 
 // kill closes the connection at once. It does not wait for TLS to say goodbye
 // to a peer that may not be reading.
 func (c *wsConn) kill() {
-	if t, ok := c.net.(*tls.Conn); ok {
-		_ = t.NetConn().Close()
-		return
+	under := c.net
+	if t, ok := under.(*tls.Conn); ok {
+		under = t.NetConn()
 	}
-	_ = c.net.Close()
-}
-
-// read returns the next message, in a buffer that the caller gives back.
-func (c *wsConn) read() (buf *[]byte, isBinary bool, err error) {
-	kind, r, err := c.conn.NextReader()
-	if err != nil {
-		return nil, false, err
-	}
-	buf = readBuffers.Get().(*[]byte)
-	b := (*buf)[:0]
-	for {
-		if len(b) == cap(b) {
-			b = append(b, 0)[:len(b)]
-		}
-		n, err := r.Read(b[len(b):cap(b)])
-		b = b[:len(b)+n]
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, false, err
-		}
-	}
-	*buf = b
-	return buf, kind == websocket.BinaryMessage, nil
-}
-
-func release(buf *[]byte) {
-	if cap(*buf) <= 64<<10 { // a rare large message must not stay
-		readBuffers.Put(buf)
+	_ = under.Close()
+	if c.raw != nil {
+		c.session.srv.watching().forget(c)
 	}
 }
 
@@ -142,10 +126,10 @@ func (s *session) flush() {
 			if cap(s.out.frames) == 0 && cap(done) <= keepQueue {
 				s.out.frames = done
 			}
-			ending := s.state == closing
+			ending, code := s.state == closing, s.closeCode
 			s.mu.Unlock()
 			if ending {
-				_, _ = ws.write([]Frame{closeFrame}, s.srv.opts.WriteTimeout) // a courtesy
+				_, _ = ws.write([]Frame{closeFrame(code)}, s.srv.opts.WriteTimeout) // a courtesy
 				s.close(s.reason)
 			}
 			return
@@ -165,8 +149,6 @@ func (s *session) flush() {
 	}
 }
 
-var closeFrame = controlFrame(opClose, []byte{0x03, 0xE8}) // 1000, normal closure
-
 // writeFailure tells a client that does not read from one that is gone.
 func writeFailure(err error) Reason {
 	var timeout net.Error
@@ -176,33 +158,81 @@ func writeFailure(err error) Reason {
 	return ReasonTransportError
 }
 
-// readWebSocket reads until the connection ends. It starts after the session
-// is known to everyone, so that nothing a client says at once can be lost.
-func (s *session) readWebSocket(ws *wsConn) {
+// startReading reads from now on. It is called when the session is known to everyone,
+// so that nothing a client says at once can be lost. Without a watcher its goroutine
+// has been counted as running.
+func (s *session) startReading(ws *wsConn) {
+	if ws.raw == nil {
+		go s.readBlocking(ws)
+		return
+	}
+	if err := s.srv.watching().watch(ws); err != nil {
+		s.webSocketGone(ws, err)
+	}
+}
+
+// readBlocking reads where no watcher does.
+func (s *session) readBlocking(ws *wsConn) {
 	defer s.srv.running.Done()
-	ws.conn.SetPingHandler(func(data string) error {
-		if s.carriedBy(ws) { // what waits while it is a candidate may go out by a poll
-			s.send(controlFrame(opPong, []byte(data)))
-		}
-		return nil
-	})
-	ws.conn.SetCloseHandler(func(int, string) error { return nil })
+	buf := make([]byte, 2<<10)
 	for {
-		buf, isBinary, err := ws.read()
+		n, err := ws.net.Read(buf)
+		if n > 0 {
+			if err := s.heard(ws, buf[:n]); err != nil {
+				s.webSocketGone(ws, err)
+				return
+			}
+		}
 		if err != nil {
 			s.webSocketGone(ws, err)
 			return
 		}
-		s.srv.stats.BytesIn.Add(int64(len(*buf)))
-		s.handling.Lock()
-		if s.carriedBy(ws) {
-			s.receive(*buf, isBinary)
-		} else if !s.probe(ws, string(*buf)) {
-			s.abandon(ws)
-		}
-		s.handling.Unlock()
-		release(buf)
 	}
+}
+
+// heard handles what was read, in order. b is the caller's again afterwards.
+func (s *session) heard(ws *wsConn, b []byte) error {
+	b = ws.in.add(b)
+	for {
+		m, rest, err := ws.in.next(b)
+		if err != nil {
+			return err
+		}
+		switch b = rest; m.opcode {
+		case 0:
+			ws.in.keep(rest)
+			return nil
+		case opPing:
+			if s.carriedBy(ws) { // what waits while it is a candidate may go out by a poll
+				s.send(controlFrame(opPong, m.data))
+			}
+		case opPong: // to no ping of ours
+		case opClose:
+			return goodbye(m.data)
+		default:
+			s.srv.stats.BytesIn.Add(int64(len(m.data)))
+			s.handling.Lock()
+			if s.carriedBy(ws) {
+				s.receive(m.data, m.opcode == opBinary)
+			} else if !s.probe(ws, string(m.data)) {
+				s.abandon(ws)
+			}
+			s.handling.Unlock()
+		}
+	}
+}
+
+// saidClose is a client's own end.
+type saidClose struct{ code uint16 }
+
+func (saidClose) Error() string { return "closed by the client" }
+
+func goodbye(payload []byte) error {
+	code, err := closeCode(payload)
+	if err != nil {
+		return err
+	}
+	return saidClose{code}
 }
 
 func (s *session) carriedBy(ws *wsConn) bool {
@@ -213,15 +243,44 @@ func (s *session) carriedBy(ws *wsConn) bool {
 
 // webSocketGone ends the session, or the attempt to upgrade it.
 func (s *session) webSocketGone(ws *wsConn, err error) {
-	if !s.carriedBy(ws) {
+	var ended saidClose
+	var wrong closeError
+	switch {
+	case !s.carriedBy(ws):
 		s.abandon(ws)
+	case errors.Is(err, io.EOF):
+		s.close(ReasonTransportClose)
+	case errors.As(err, &ended):
+		reason := ReasonTransportError
+		if ended.code == closeNormal || ended.code == closeGoingAway || ended.code == closeNoStatus {
+			reason = ReasonTransportClose
+		}
+		s.closeWith(ended.code, reason)
+	case errors.As(err, &wrong):
+		s.srv.stats.Malformed.Add(1)
+		s.srv.opts.Log.Debug().Err(err).Str("sid", s.id).Msg("frame refused")
+		s.closeWith(wrong.code, ReasonTransportError)
+	default:
+		s.close(ReasonTransportError)
+	}
+}
+
+// courtesy is how long a close frame may take.
+const courtesy = time.Second
+
+// closeWith ends the session with a close frame. What waits is dropped.
+func (s *session) closeWith(code uint16, reason Reason) {
+	if code == closeNoStatus {
+		code = closeNormal
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state != open {
+		s.closeLocked(reason)
 		return
 	}
-	reason := ReasonTransportError
-	if websocket.IsCloseError(err, websocket.CloseNormalClosure, websocket.CloseGoingAway, websocket.CloseNoStatusReceived, websocket.CloseAbnormalClosure) || errors.Is(err, io.EOF) {
-		reason = ReasonTransportClose
-	}
-	s.close(reason)
+	s.out.take(nil)
+	s.finishLocked(code, reason, min(courtesy, s.srv.opts.WriteTimeout))
 }
 
 // probe carries the upgrade (Engine.IO protocol v4, "Upgrade"): "2probe" is
