@@ -47,6 +47,7 @@ type Config struct {
 	MaxMessage      int `env:"SIGNALD_MAX_MESSAGE" default:"131072" help:"Largest message of a client, in bytes." group:"Limits"`
 
 	Grace        time.Duration `env:"SIGNALD_GRACE" default:"10s" help:"How long who lost the connection keeps the seat." group:"Timing"`
+	ChatRevoke   time.Duration `env:"SIGNALD_CHAT_REVOKE" default:"15m" help:"How long a chat message can be revoked; 0: not at all." group:"Timing"`
 	PingInterval time.Duration `env:"SIGNALD_PING_INTERVAL" default:"5s" help:"Time between heartbeats of a connection." group:"Timing"`
 	PingTimeout  time.Duration `env:"SIGNALD_PING_TIMEOUT" default:"5s" help:"How long the answer to a heartbeat may take." group:"Timing"`
 	DrainTimeout time.Duration `env:"SIGNALD_DRAIN_TIMEOUT" default:"10s" help:"How long a planned stop may take." group:"Timing"`
@@ -161,6 +162,9 @@ func (c *Config) Validate() error {
 	atLeast("SIGNALD_PING_TIMEOUT", c.PingTimeout, 100*time.Millisecond)
 	atLeast("SIGNALD_DRAIN_TIMEOUT", c.DrainTimeout, 100*time.Millisecond)
 	atLeast("SIGNALD_TURN_TTL", c.TURNTTL, time.Minute)
+	if c.ChatRevoke < 0 {
+		bad("SIGNALD_CHAT_REVOKE", "%s is negative", c.ChatRevoke)
+	}
 	if c.Grace < 0 {
 		bad("SIGNALD_GRACE", "%s is negative", c.Grace)
 	}

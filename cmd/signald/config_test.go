@@ -67,6 +67,7 @@ var others = map[string]string{
 	"SIGNALD_MAX_PEERS":          "1000",
 	"SIGNALD_MAX_MESSAGE":        "65536",
 	"SIGNALD_GRACE":              "0s",
+	"SIGNALD_CHAT_REVOKE":        "1h0m0s",
 	"SIGNALD_PING_INTERVAL":      "1m0s",
 	"SIGNALD_PING_TIMEOUT":       "100ms",
 	"SIGNALD_DRAIN_TIMEOUT":      "1s",

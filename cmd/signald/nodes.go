@@ -30,6 +30,8 @@ func (f fromOthers) Changes(meetingID string, changes []rooms.Change) {
 	f.rooms.Apply(meetingID, changes...)
 }
 
+func (f fromOthers) Hint(meetingID string, s rooms.Speech) { f.rooms.Hint(meetingID, s) }
+
 func (f fromOthers) Deliver(s cluster.Signal, done func(rooms.Outcome, rooms.Route)) {
 	f.rooms.Deliver(s.MeetingID, s.From, s.To, s.After, s.Frame, done)
 }

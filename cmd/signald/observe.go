@@ -38,7 +38,7 @@ func (o observedStore) called(call string, began time.Time, err error) {
 func expected(err error) bool {
 	for _, e := range []error{
 		store.ErrMeetingExists, store.ErrMeetingNotFound, store.ErrParticipantExists, store.ErrParticipantNotFound,
-		store.ErrBadText, store.ErrBadCursor,
+		store.ErrMessageExists, store.ErrMessageNotFound, store.ErrBadText, store.ErrBadCursor,
 	} {
 		if errors.Is(err, e) {
 			return true
@@ -110,6 +110,22 @@ func (o observedStore) Abandoned(ctx context.Context, live []string, limit int) 
 
 func (o observedStore) Revs(ctx context.Context, meetingIDs []string) (map[string]int64, error) {
 	return observed(o, "revs", func() (map[string]int64, error) { return o.Store.Revs(ctx, meetingIDs) })
+}
+
+func (o observedStore) MessageByClient(ctx context.Context, from, clientID string) (store.Message, error) {
+	return observed(o, "message_by_client", func() (store.Message, error) { return o.Store.MessageByClient(ctx, from, clientID) })
+}
+
+func (o observedStore) Messages(ctx context.Context, meetingID, peerID string, after int64, limit int, own bool) ([]store.Message, error) {
+	return observed(o, "messages", func() ([]store.Message, error) {
+		return o.Store.Messages(ctx, meetingID, peerID, after, limit, own)
+	})
+}
+
+func (o observedStore) MessagesBetween(ctx context.Context, meetingID string, after, upTo int64) ([]store.Message, error) {
+	return observed(o, "messages_between", func() ([]store.Message, error) {
+		return o.Store.MessagesBetween(ctx, meetingID, after, upTo)
+	})
 }
 
 func (o observedStore) Nodes(ctx context.Context) (map[string]time.Time, error) {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"signald/internal/chat"
 	"signald/internal/clientip"
 	"signald/internal/cluster"
 	"signald/internal/geo"
@@ -85,7 +86,7 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 	}
 	s.others = others
 	s.rooms = rooms.New(signaling.Encoder{}, participants.Loader(db), rooms.Options{
-		NodeID: node, Watch: others.Watch, Unwatch: others.Unwatch,
+		NodeID: node, Watch: others.Watch, Unwatch: others.Unwatch, Spoken: chat.Spoken(db, signaling.Marshaled),
 	})
 	s.participants = participants.New(db, s.rooms, participants.Options{
 		NodeID: node, Alone: c.RedisURL == "", Cluster: others, Grace: c.Grace, Log: log,
@@ -108,7 +109,8 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 		Server: "signald/" + version, Node: node, Epoch: randomName(),
 		PingInterval: c.PingInterval, PingTimeout: c.PingTimeout,
 		MaxMessage: c.MaxMessage, MaxPeers: c.MaxPeers, Grace: c.Grace,
-		ICE: servers, RateLimits: c.RateLimits == "on", Guesses: s.guesses, Relayer: others, Observer: counted, Log: log,
+		ICE: servers, RateLimits: c.RateLimits == "on", Guesses: s.guesses, Relayer: others, Observer: counted,
+		Chat: chat.New(db, s.participants, signaling.Marshaled, c.ChatRevoke), Log: log,
 	})
 	s.sockets = socketio.New(socketio.Options{
 		PingInterval: c.PingInterval, PingTimeout: c.PingTimeout,

@@ -28,6 +28,9 @@ type Signal struct {
 type Handlers struct {
 	Signal func(Signal)
 	Roster func(rev int64, peers []protocol.Peer) // after every change
+	Chat   func(protocol.ChatOut)
+	Update func(protocol.ChatUpdate) // of a chat message
+	Typing func(protocol.TypingOut)
 	Closed func(protocol.Closed)
 	Ended  func(error) // the connection has ended
 }
@@ -175,10 +178,7 @@ func (p *Participant) event(event string, args []json.RawMessage) {
 	}
 	switch event {
 	case protocol.EventSignal:
-		var s Signal
-		if json.Unmarshal(args[0], &s) == nil && p.handlers.Signal != nil {
-			p.handlers.Signal(s)
-		}
+		tell(args[0], p.handlers.Signal)
 	case protocol.EventUpdateParticipants:
 		p.mu.Lock()
 		if p.ready {
@@ -189,11 +189,22 @@ func (p *Participant) event(event string, args []json.RawMessage) {
 		}
 		p.mu.Unlock()
 		p.told()
+	case protocol.EventChat:
+		tell(args[0], p.handlers.Chat)
+	case protocol.EventChatUpdate:
+		tell(args[0], p.handlers.Update)
+	case protocol.EventTyping:
+		tell(args[0], p.handlers.Typing)
 	case protocol.EventClosed:
-		var c protocol.Closed
-		if json.Unmarshal(args[0], &c) == nil && p.handlers.Closed != nil {
-			p.handlers.Closed(c)
-		}
+		tell(args[0], p.handlers.Closed)
+	}
+}
+
+// tell hands a payload to who wants it.
+func tell[T any](raw json.RawMessage, handler func(T)) {
+	var payload T
+	if handler != nil && json.Unmarshal(raw, &payload) == nil {
+		handler(payload)
 	}
 }
 

@@ -29,6 +29,8 @@ type Outcome = rooms.Outcome
 type Handler interface {
 	// Changes applies changes of a meeting's roster.
 	Changes(meetingID string, changes []rooms.Change)
+	// Hint tells the members of this node what may get lost.
+	Hint(meetingID string, s rooms.Speech)
 	// Deliver hands a signal to a participant of this node, once the room has
 	// reached the revision after; done is called with what became of it.
 	Deliver(s Signal, done func(Outcome, rooms.Route))
@@ -76,6 +78,9 @@ func (Alone) Unwatch(string) {}
 
 // Announce does nothing: nobody else wants to know.
 func (Alone) Announce(string, []rooms.Change) {}
+
+// Hint does nothing.
+func (Alone) Hint(string, rooms.Speech) {}
 
 // Relay finds no other node.
 func (Alone) Relay(_ string, _ Signal, done func(Outcome, error)) { done(rooms.Gone, nil) }

@@ -37,8 +37,16 @@ func (r *recorder) add(format string, args ...any) {
 
 func (r *recorder) Changes(meeting string, changes []rooms.Change) {
 	for _, c := range changes {
+		if c.Speech != nil {
+			r.add("%s %d %s says %s to %v", meeting, c.Rev, c.Speech.From, c.Speech.Frame, c.Speech.To)
+			continue
+		}
 		r.add("%s %d %s", meeting, c.Rev, c.Peer.PeerID)
 	}
+}
+
+func (r *recorder) Hint(meeting string, s rooms.Speech) {
+	r.add("%s: %s hints %s to %v", meeting, s.From, s.Frame, s.To)
 }
 
 func (r *recorder) Deliver(s Signal, done func(Outcome, rooms.Route)) {
@@ -159,6 +167,17 @@ func TestChangesReachThoseWhoWatchTheMeeting(t *testing.T) {
 			t.Errorf("who did not watch heard %q", s)
 		}
 	}
+}
+
+func TestWhatIsSaidReachesThoseWhoWatchTheMeeting(t *testing.T) {
+	url := testredis.URL(t)
+	a, _ := start(t, url, "a")
+	b, heard := start(t, url, "b")
+	<-b.Watch("m")
+	a.Announce("m", []rooms.Change{{Rev: 8, Kind: rooms.Spoken, Speech: &rooms.Speech{From: "p", To: []string{"q"}, Frame: []byte("hello\x00")}}})
+	a.Hint("m", rooms.Speech{From: "p", Frame: []byte("typing")})
+	heard.await(t, "m 8 p says hello\x00 to [q]")
+	heard.await(t, "m: p hints typing to []")
 }
 
 func TestUnwatchedMeetingsAreNotHeard(t *testing.T) {

@@ -23,6 +23,7 @@ type kind string
 const (
 	kindTick     kind = "tick"     // a node to itself: the wire works
 	kindChanges  kind = "changes"  // to a meeting
+	kindHint     kind = "hint"     // to a meeting: something that may get lost
 	kindSignal   kind = "signal"   // to a node
 	kindOutcome  kind = "outcome"  // of a signal, back
 	kindHandover kind = "handover" // to a node: give me what you hold for a participant
@@ -42,6 +43,7 @@ type message struct {
 	Meeting string            `json:"m,omitempty"`
 	Peer    string            `json:"p,omitempty"`
 	Changes []rooms.Change    `json:"c,omitempty"`
+	Hint    *rooms.Speech     `json:"h,omitempty"`
 	Signal  *Signal           `json:"s,omitempty"`
 	Outcome Outcome           `json:"o,omitempty"`
 	IP      string            `json:"ip,omitempty"`

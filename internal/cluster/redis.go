@@ -309,6 +309,10 @@ func (n *Node) dispatch(m *message) {
 	switch m.Kind {
 	case kindChanges:
 		n.handler.Changes(m.Meeting, m.Changes)
+	case kindHint:
+		if m.Hint != nil {
+			n.handler.Hint(m.Meeting, *m.Hint)
+		}
 	case kindSignal:
 		m.Signal.Frame = m.frames[0]
 		n.deliver(m.Node, m.ID, *m.Signal)
@@ -446,6 +450,11 @@ func (n *Node) subscribe(ctx context.Context) {
 // Announce tells the other nodes of changes. What is lost they find in the store.
 func (n *Node) Announce(meetingID string, changes []rooms.Change) {
 	n.say(n.meetingChannel(meetingID), &message{Kind: kindChanges, Meeting: meetingID, Changes: changes}, nil)
+}
+
+// Hint tells the other nodes something that may get lost.
+func (n *Node) Hint(meetingID string, s rooms.Speech) {
+	n.say(n.meetingChannel(meetingID), &message{Kind: kindHint, Meeting: meetingID, Hint: &s}, nil)
 }
 
 // Relay sends a signal to its receiver's node. done is called once, from another

@@ -59,6 +59,9 @@ type inbox struct {
 	changed chan struct{}
 	signals []client.Signal
 	closed  []protocol.Closed
+	chats   []protocol.ChatOut
+	updates []protocol.ChatUpdate
+	typing  []protocol.TypingOut
 }
 
 func newInbox() *inbox { return &inbox{changed: make(chan struct{})} }
@@ -66,6 +69,9 @@ func newInbox() *inbox { return &inbox{changed: make(chan struct{})} }
 func (b *inbox) handlers() client.Handlers {
 	return client.Handlers{
 		Signal: func(s client.Signal) { b.add(func() { b.signals = append(b.signals, s) }) },
+		Chat:   func(c protocol.ChatOut) { b.add(func() { b.chats = append(b.chats, c) }) },
+		Update: func(c protocol.ChatUpdate) { b.add(func() { b.updates = append(b.updates, c) }) },
+		Typing: func(c protocol.TypingOut) { b.add(func() { b.typing = append(b.typing, c) }) },
 		Closed: func(c protocol.Closed) { b.add(func() { b.closed = append(b.closed, c) }) },
 	}
 }

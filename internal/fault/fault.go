@@ -35,6 +35,7 @@ const (
 	Banned             Code = "banned"
 	PeerGone           Code = "peer_gone"
 	NotInMeeting       Code = "not_in_meeting"
+	TooLate            Code = "too_late"
 	ResumeExpired      Code = "resume_expired"
 	TooManyFromIP      Code = "too_many_from_ip"
 	ServerFull         Code = "server_full"
@@ -74,6 +75,7 @@ var meanings = map[Code]meaning{
 	Banned:             {http.StatusForbidden, 0, "You were removed from this meeting and cannot join it again."},
 	PeerGone:           {http.StatusNotFound, 0, "This participant has left the meeting."},
 	NotInMeeting:       {http.StatusForbidden, 0, "This participant is not in your meeting."},
+	TooLate:            {http.StatusConflict, 0, "It is too late for this."},
 	ResumeExpired:      {http.StatusGone, 0, "Your place in the meeting is gone. Join again."},
 	TooManyFromIP:      {http.StatusTooManyRequests, 5 * time.Second, "Too many connections from your address. Close another tab, or try again later."},
 	ServerFull:         {http.StatusServiceUnavailable, 5 * time.Second, "This server is full. Try again later."},

@@ -45,6 +45,8 @@ type Cluster interface {
 	Handover(ctx context.Context, node, meetingID, peerID string) (rooms.Held, error)
 	// Up reports whether what is announced arrives, as far as can be known.
 	Up() bool
+	// Hint tells the nodes of a meeting something that may get lost.
+	Hint(meetingID string, s rooms.Speech)
 }
 
 // Roles of a participant.
@@ -107,6 +109,15 @@ type Seat struct {
 	MeetingID, PeerID, UserID, Role string
 	Protocol                        int
 	connID                          string
+}
+
+// Participant is the seat's row, unless another connection has the seat by now.
+func (s *Seat) Participant(ctx context.Context, tx *store.Tx) (store.Participant, error) {
+	p, err := tx.ByPeer(ctx, s.PeerID)
+	if err == nil && p.ConnID != s.connID {
+		err = rooms.ErrSeatTaken
+	}
+	return p, err
 }
 
 // Joined is what a join came to.
@@ -179,12 +190,9 @@ func (s *Service) seat(ctx context.Context, a *admission) (*Joined, error) {
 func (s *Service) change(ctx context.Context, seat *Seat, f func(store.State, *store.Participant) error) error {
 	var changes []rooms.Change
 	err := s.store.InMeeting(ctx, seat.MeetingID, func(ctx context.Context, tx *store.Tx) error {
-		p, err := tx.ByPeer(ctx, seat.PeerID)
+		p, err := seat.Participant(ctx, tx)
 		if err != nil {
 			return err
-		}
-		if p.ConnID != seat.connID {
-			return rooms.ErrSeatTaken
 		}
 		if err := f(*tx.State(), &p); err != nil {
 			return err
@@ -203,6 +211,19 @@ func (s *Service) change(ctx context.Context, seat *Seat, f func(store.State, *s
 func (s *Service) announce(meetingID string, changes ...rooms.Change) {
 	s.rooms.Apply(meetingID, changes...)
 	s.opts.Cluster.Announce(meetingID, changes)
+}
+
+// Announce is for changes of others' making: the room here is told of them, and
+// the rooms of other nodes.
+func (s *Service) Announce(meetingID string, changes ...rooms.Change) {
+	s.announce(meetingID, changes...)
+}
+
+// Hint tells who is in the meeting, here and at other nodes, what nobody needs to
+// be told later.
+func (s *Service) Hint(meetingID string, speech rooms.Speech) {
+	s.rooms.Hint(meetingID, speech)
+	s.opts.Cluster.Hint(meetingID, speech)
 }
 
 // SetMedia changes what the participant says of its media.
@@ -286,6 +307,9 @@ func Loader(db interface {
 		return roster, nil
 	}
 }
+
+// Translate puts the store's and the room's errors into words for the client.
+func Translate(err error) error { return translate(err) }
 
 // translate puts the store's and the room's errors into words for the client.
 func translate(err error) error {

@@ -29,6 +29,10 @@ var events = []event{
 	{"media_state", func() payload { return &protocol.MediaState{} }, `{}`},
 	{"rename", func() payload { return &protocol.Rename{} }, `{"name":"n"}`},
 	{"heartbeat", func() payload { return &protocol.Heartbeat{} }, `{}`},
+	{"chat", func() payload { return &protocol.Chat{} }, `{"client_id":"c","text":"t"}`},
+	{"chat_sync", func() payload { return &protocol.ChatSync{} }, `{}`},
+	{"chat_revoke", func() payload { return &protocol.ChatRevoke{} }, `{"message_id":"m"}`},
+	{"typing", func() payload { return &protocol.Typing{} }, `{}`},
 }
 
 func find(t testing.TB, name string) event {
@@ -92,6 +96,10 @@ func TestWrongTypesNameTheField(t *testing.T) {
 		"sync":            {"meeting_id": {`1`}, "have_rev": {`"1"`, `1.5`}},
 		"media_state":     {"meeting_id": {`1`}, "audio": {`1`, `"true"`}, "video": {`{}`}, "screen": {`0`}, "hand": {`"up"`, `{}`, `[]`}},
 		"rename":          {"meeting_id": {`1`}, "name": {`1`, `null`, `{}`}},
+		"chat":            {"meeting_id": {`1`}, "client_id": {`1`, `{}`}, "to": {`[]`}, "text": {`1`, `["t"]`}},
+		"chat_sync":       {"after_delivery_id": {`"1"`, `1.5`, `-1`}, "limit": {`"1"`, `-1`, `101`}, "own": {`1`}},
+		"chat_revoke":     {"message_id": {`1`, `null`}},
+		"typing":          {"to": {`1`}},
 	} {
 		e := find(t, event)
 		for field, values := range fields {
@@ -130,6 +138,9 @@ var texts = []struct {
 	{"update_signal", "meeting_id", protocol.MaxKey, false},
 	{"sync", "meeting_id", protocol.MaxKey, false},
 	{"media_state", "meeting_id", protocol.MaxKey, false},
+	{"chat", "meeting_id", protocol.MaxKey, false},
+	{"chat", "client_id", protocol.MaxClientID, true},
+	{"chat_revoke", "message_id", protocol.MaxSecret, true},
 	{"rename", "meeting_id", protocol.MaxKey, false},
 	{"rename", "name", protocol.MaxName, true},
 }

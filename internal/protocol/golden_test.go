@@ -49,6 +49,12 @@ var fromClients = map[string]payload{
 	"leave":                 &protocol.Leave{MeetingID: "K7F3"},
 	"leave_http":            &protocol.LeaveByToken{PeerID: "p_9c8b7a6d5e4f3g2h", ResumeToken: "rt_AAAAAAAAAAAAAAAAAAAAAA"},
 	"heartbeat":             &protocol.Heartbeat{},
+	"chat_in": &protocol.Chat{
+		MeetingID: "K7F3", ClientID: "c-1", To: "p_1a2b3c4d5e6f7g8h", Text: "两点见？\nsee <you>", Meta: raw(`{"lang": "zh", "n": 1.50}`),
+	},
+	"chat_sync":   &protocol.ChatSync{MeetingID: "K7F3", After: 41, Limit: 50, Own: true},
+	"chat_revoke": &protocol.ChatRevoke{MeetingID: "K7F3", MessageID: "m_0123456789abcdef"},
+	"typing_in":   &protocol.Typing{MeetingID: "K7F3", To: "p_1a2b3c4d5e6f7g8h"},
 }
 
 var (
@@ -68,6 +74,10 @@ var (
 			Credential: "tao4Rm3MSeT/3orE4SPZWa2gs9A=",
 		},
 	}
+	said = protocol.ChatOut{
+		MeetingID: "K7F3", MessageID: "m_0123456789abcdef", DeliveryID: 57, ClientID: "c-1", From: "p_9c8b7a6d5e4f3g2h", Name: "王宇",
+		Text: "两点见？", At: 1795248000000,
+	}
 	blobs = raw(`{"王宇":{"SDP":"v=0\r\n","CANDIDATE":{"candidate":"candidate:1","sdpMLineIndex":0}},"王宇 (2)":{"SDP":"","CANDIDATE":""}}`)
 )
 
@@ -75,8 +85,8 @@ var (
 var fromServer = map[string]any{
 	"welcome": protocol.Welcome{
 		Protocol: 2, Server: "signald/1.0.0", Node: "n_0123456789", Epoch: "abcdefghij", Time: 1795248000000,
-		Features: []string{"protocol1", "resume", "sync", "media_state", "rename"},
-		Limits:   protocol.Limits{Message: 131072, SDP: protocol.MaxBlob, Candidate: protocol.MaxCandidate, Batch: protocol.MaxBatch, Peers: 8},
+		Features: []string{"protocol1", "resume", "sync", "media_state", "rename", "chat"},
+		Limits:   protocol.Limits{Message: 131072, SDP: protocol.MaxBlob, Candidate: protocol.MaxCandidate, Batch: protocol.MaxBatch, Chat: protocol.MaxText, Meta: protocol.MaxMeta, Peers: 8},
 		Ping:     protocol.Ping{Interval: 5000, Timeout: 5000},
 	},
 	"join_ack_v2": protocol.Joined{
@@ -123,10 +133,26 @@ var fromServer = map[string]any{
 	"closed":          protocol.Closed{MeetingID: "K7F3", Code: "replaced", Reason: "You have joined from another place."},
 	"server_draining": protocol.Draining{ReconnectAfterMS: 1250},
 	"error_event":     protocol.Failed{Event: "rename", Code: fault.InvalidPayload, Message: "name is missing.", Field: "name"},
-	"ack_ok":          protocol.Done{OK: true},
-	"ack_queued":      protocol.Done{OK: true, Queued: true},
-	"ack_heartbeat":   protocol.Done{OK: true, Time: 1795248000000},
-	"ack_error":       fault.New(fault.RateLimited).RetryAfter(20e6),
+	"chat_out": func() protocol.ChatOut {
+		out := said
+		out.To, out.Text, out.Meta = "p_1a2b3c4d5e6f7g8h", "两点见？\nsee <you>", raw(`{"lang":"zh","n":1.50}`)
+		return out
+	}(),
+	"chat_update": protocol.ChatUpdate{MeetingID: "K7F3", MessageID: said.MessageID, DeliveryID: 58, Revoked: true},
+	"ack_chat":    protocol.ChatDone{OK: true, MessageID: said.MessageID, DeliveryID: 57, At: 1795248000000},
+	"ack_chat_sync": protocol.ChatPage{
+		OK: true, MeetingID: "K7F3", Last: 59,
+		Messages: []protocol.ChatOut{said, {
+			MeetingID: "K7F3", MessageID: "m_fedcba9876543210", DeliveryID: 59, ClientID: "c-2", From: said.From, Name: said.Name,
+			At: 1795248001000, Revoked: true,
+		}},
+		Updates: []protocol.ChatUpdate{{MeetingID: "K7F3", MessageID: "m_00000000000000aa", DeliveryID: 58, Revoked: true}},
+	},
+	"typing_out":    protocol.TypingOut{MeetingID: "K7F3", From: "p_9c8b7a6d5e4f3g2h", To: "p_1a2b3c4d5e6f7g8h"},
+	"ack_ok":        protocol.Done{OK: true},
+	"ack_queued":    protocol.Done{OK: true, Queued: true},
+	"ack_heartbeat": protocol.Done{OK: true, Time: 1795248000000},
+	"ack_error":     fault.New(fault.RateLimited).RetryAfter(20e6),
 	"ack_error_internal": func() *fault.Error {
 		f := fault.New(fault.Internal)
 		f.Ref = "0123456789ab"

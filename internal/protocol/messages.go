@@ -25,6 +25,8 @@ type Limits struct {
 	SDP       int `json:"sdp"`
 	Candidate int `json:"candidate"`
 	Batch     int `json:"batch"`
+	Chat      int `json:"chat"`
+	Meta      int `json:"meta"`
 	Peers     int `json:"peers"`
 }
 

@@ -49,6 +49,7 @@ type truth struct {
 	peers []rooms.Peer
 	loads int
 	fail  int // so many loads to come fail
+	said  []rooms.Change
 
 	// entered and proceed hold a load after it has read, if they are there
 	entered, proceed chan struct{}

@@ -5,6 +5,7 @@ import "time"
 // news is what has changed since the members were last told.
 type news struct {
 	since, rev int64
+	due        bool // a client is to hear of it: what was said is told by itself
 	fresh      []note
 }
 

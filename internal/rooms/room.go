@@ -116,6 +116,10 @@ func (r *Room) reload(ctx context.Context, again bool) error {
 	if err != nil {
 		return err
 	}
+	missed, err := r.missed(ctx, roster.Rev)
+	if err != nil {
+		return err
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.ended || r.loaded && roster.Rev <= r.rev {
@@ -129,10 +133,17 @@ func (r *Room) reload(ctx context.Context, again bool) error {
 	for _, p := range roster.Peers {
 		r.putLocked(p)
 	}
+	r.news.due = true
 	if !r.loaded { // nobody has been told anything yet
 		r.loaded, r.news = true, news{since: roster.Rev}
 	}
+	before := r.rev
 	r.rev = roster.Rev
+	for _, c := range missed {
+		if c.Rev > before { // else it has arrived meanwhile
+			r.speakLocked(c.Speech)
+		}
+	}
 	for rev := range r.early {
 		if rev <= r.rev {
 			delete(r.early, rev)
@@ -181,9 +192,13 @@ func (r *Room) advanceLocked() {
 		}
 		delete(r.early, c.Rev)
 		r.rev = c.Rev
-		if c.Kind == Left {
+		r.news.due = r.news.due || c.Kind != Spoken
+		switch c.Kind {
+		case Left:
 			r.removeLocked(c.Peer.PeerID, c.Reason)
-		} else {
+		case Spoken:
+			r.speakLocked(c.Speech)
+		default:
 			r.putLocked(c.Peer)
 		}
 	}
@@ -201,7 +216,7 @@ func (r *Room) advanceLocked() {
 		d.done(r.deliverLocked(d.from, d.to, d.frame))
 	}
 	r.armHealLocked()
-	if r.news.rev > r.news.since {
+	if r.news.due && r.news.rev > r.news.since {
 		r.delta.push()
 	}
 }
@@ -339,7 +354,7 @@ func (r *Room) flushDelta() {
 }
 
 func (r *Room) flushDeltaLocked() {
-	if r.ended || r.news.rev <= r.news.since {
+	if r.ended || !r.news.due || r.news.rev <= r.news.since {
 		return
 	}
 	var frame Frame

@@ -48,15 +48,25 @@ const (
 	Joined Kind = iota
 	Changed
 	Left
+	Spoken // a message of the chat, or its revocation
 )
 
-// Change is one revision of a roster. Peer is whole for Joined and Changed; for
+// Change is one revision of a meeting. Peer is whole for Joined and Changed; for
 // Left its PeerID counts.
 type Change struct {
 	Rev    int64
 	Kind   Kind
 	Peer   Peer
-	Reason string // Left: why
+	Reason string  // Left: why
+	Speech *Speech // Spoken
+}
+
+// Speech is a message for those who are in the room: all but From, or those named
+// in To. Who is not there now will ask the store.
+type Speech struct {
+	From  string
+	To    []string // empty: everyone
+	Frame []byte   // as the Encoder marshals it
 }
 
 // Delta is the net effect of all changes after Since up to Rev.
@@ -100,6 +110,10 @@ type Outbox interface {
 // Loader reads a meeting's roster from the store, blobs and all.
 type Loader func(ctx context.Context, meetingID string) (Roster, error)
 
+// SpokenLoader reads from the store what was said after one revision and not after
+// another, in order.
+type SpokenLoader func(ctx context.Context, meetingID string, after, upTo int64) ([]Change, error)
+
 // Options of Rooms. Zero fields take the defaults named.
 type Options struct {
 	NodeID     string        // this node: participants with it are local
@@ -113,6 +127,9 @@ type Options struct {
 	// closed; Unwatch ends that. Both only note the wish. Nil: there is no other node.
 	Watch   func(meetingID string) <-chan struct{}
 	Unwatch func(meetingID string)
+
+	// Spoken finds what was said in a meeting and did not arrive. Nil: nothing is said.
+	Spoken SpokenLoader
 }
 
 // watchTimeout is how long a room waits for Watch. What it misses then it finds in

@@ -36,6 +36,9 @@ func (Encoder) Map(_ string, r rooms.Roster) rooms.Frame {
 	return mustEncode(protocol.EventUpdateParticipants, participantsMap(r), protocol.MapRev{Rev: r.Rev})
 }
 
+// Marshaled is an event on its way to rooms of any node: a chat.Encode.
+func Marshaled(event string, payload any) []byte { return mustEncode(event, payload).Bytes() }
+
 // Size is the frame's size on the wire, in bytes.
 func (Encoder) Size(f rooms.Frame) int { return f.(socketio.Frame).Len() }
 

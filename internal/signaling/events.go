@@ -32,6 +32,10 @@ var events = map[string]row{
 	protocol.EventSync:         {run: with((*client).sync), optional: true},
 	protocol.EventMediaState:   {run: with((*client).mediaState)},
 	protocol.EventRename:       {run: with((*client).rename)},
+	protocol.EventChat:         {run: with((*client).chat)},
+	protocol.EventChatSync:     {run: with((*client).chatSync), optional: true},
+	protocol.EventChatRevoke:   {run: with((*client).chatRevoke)},
+	protocol.EventTyping:       {run: with((*client).typing), optional: true, quick: true},
 	protocol.EventHeartbeat:    {run: with((*client).heartbeat), optional: true, quick: true},
 }
 

@@ -40,6 +40,14 @@ type Meetings interface {
 	Meeting(ctx context.Context, id string) (store.Meeting, store.State, int, error)
 }
 
+// Chat takes and keeps what people say. Its calls are bounded in time.
+type Chat interface {
+	Say(context.Context, *participants.Seat, *protocol.Chat) (protocol.ChatDone, error)
+	Revoke(ctx context.Context, seat *participants.Seat, messageID string) error
+	Missed(context.Context, *participants.Seat, *protocol.ChatSync) (protocol.ChatPage, error)
+	Typing(seat *participants.Seat, to string) error
+}
+
 // Relayer takes signals to other nodes. done is called once, later or at once, with
 // what became of it there.
 type Relayer interface {
@@ -71,6 +79,7 @@ type Options struct {
 	RateLimits                bool
 	Guesses                   *limits.PerIP // failed joins
 	Relayer                   Relayer
+	Chat                      Chat
 	Observer                  Observer // nil: nobody counts
 	Log                       zerolog.Logger
 }
@@ -87,6 +96,8 @@ type Hub struct {
 const (
 	eventsPerSecond = 50
 	eventsBurst     = 200
+	speechPerSecond = 5
+	speechBurst     = 30
 	handlerTimeout  = 5 * time.Second
 )
 
@@ -100,10 +111,10 @@ func New(p Participants, m Meetings, opts Options) *Hub {
 		participants: p, meetings: m, opts: opts,
 		welcome: protocol.Welcome{
 			Protocol: protocol.Version, Server: opts.Server, Node: opts.Node, Epoch: opts.Epoch,
-			Features: []string{"protocol1", "resume", "sync", "media_state", "rename"},
+			Features: []string{"protocol1", "resume", "sync", "media_state", "rename", "chat"},
 			Limits: protocol.Limits{
 				Message: opts.MaxMessage, SDP: protocol.MaxBlob, Candidate: protocol.MaxCandidate,
-				Batch: protocol.MaxBatch, Peers: opts.MaxPeers,
+				Batch: protocol.MaxBatch, Chat: protocol.MaxText, Meta: protocol.MaxMeta, Peers: opts.MaxPeers,
 			},
 			Ping: protocol.Ping{Interval: opts.PingInterval.Milliseconds(), Timeout: opts.PingTimeout.Milliseconds()},
 		},
@@ -116,6 +127,7 @@ type client struct {
 	hub    *Hub
 	socket *socketio.Socket
 	bucket *limits.Bucket
+	speech *limits.Bucket  // of what costs everyone in the room something
 	event  *socketio.Event // being handled
 	seats  []*participants.Seat
 	resume string // a resume token from the handshake, for the next join
@@ -126,6 +138,7 @@ func (h *Hub) Connect(s *socketio.Socket) {
 	c := &client{hub: h, socket: s}
 	if h.opts.RateLimits {
 		c.bucket = limits.NewBucket(eventsPerSecond, eventsBurst)
+		c.speech = limits.NewBucket(speechPerSecond, speechBurst)
 	}
 	var auth struct {
 		ResumeToken string `json:"resume_token"`

@@ -8,6 +8,8 @@ var (
 	ErrMeetingNotFound     = errors.New("meeting not found")
 	ErrParticipantExists   = errors.New("participant exists")
 	ErrParticipantNotFound = errors.New("participant not found")
+	ErrMessageExists       = errors.New("message exists")
+	ErrMessageNotFound     = errors.New("message not found")
 
 	// ErrBadText: a text holds NUL or invalid UTF-8, or is too long for an index. Said before any SQL,
 	// since the two databases would each answer in their own way.
@@ -25,7 +27,7 @@ var (
 
 var ours = []error{
 	ErrMeetingExists, ErrMeetingNotFound, ErrParticipantExists, ErrParticipantNotFound,
-	ErrBadText, ErrBadCursor, ErrUnavailable,
+	ErrMessageExists, ErrMessageNotFound, ErrBadText, ErrBadCursor, ErrUnavailable,
 }
 
 func isOurs(err error) bool {

@@ -62,6 +62,9 @@ func (s *Store) InMeeting(ctx context.Context, meetingID string, fn func(ctx con
 		if t.err != nil {
 			return t.err
 		}
+		if t.count == 0 && t.before > 0 {
+			t.forgetMessages()
+		}
 		if err := t.saveState(); err != nil {
 			return err
 		}
@@ -190,7 +193,7 @@ func (t *Tx) Insert(ctx context.Context, p Participant) error {
 		return err
 	}
 	p.MeetingID = t.locked.MeetingID
-	t.queue = append(t.queue, statement{sql: insertParticipant, args: participantArgs(t.s.d, p), taken: ErrParticipantExists})
+	t.queue = append(t.queue, statement{sql: insertParticipant, args: append(participantArgs(t.s.d, p), t.state.Rev), taken: ErrParticipantExists})
 	t.present[p.PeerID], t.seen[p.PeerID] = true, p
 	t.count++
 	t.happened(ParticipantJoined, p, "")

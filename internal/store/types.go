@@ -103,6 +103,7 @@ type Participant struct {
 	JoinedAt    time.Time
 	AwaySince   *time.Time
 	IP          netip.Addr
+	Verified    bool // somebody we trust vouches for UserID
 }
 
 // Media is what a participant says he sends; Hand is when he raised it, in Unix milliseconds.

@@ -46,7 +46,7 @@ func participantIsReadBackAsWritten(t *testing.T, s *store.Store) {
 		full.UserID, full.Name, full.Role, full.Protocol = "u", "n", "host", 1
 		full.NodeID, full.ConnID, full.Fingerprint = "node-2", "conn-2", ""
 		full.Media, full.IP = store.Media{Screen: true}, netip.Addr{}
-		full.JoinedAt = stored(start.Add(-time.Minute))
+		full.JoinedAt, full.Verified = stored(start.Add(-time.Minute)), true
 		return tx.Update(ctx, full)
 	}))
 	p, err := s.Participant(ctx, "p_full")

@@ -48,6 +48,14 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		{"ClaimedEventsAreNobodyElses", claimedEventsAreNobodyElses},
 		{"ConcurrentClaimsShareTheEvents", concurrentClaimsShareTheEvents},
 
+		{"MessageIsReadBackAsSaid", messageIsReadBackAsSaid},
+		{"EveryoneIsDeliveredWhatWasSaidToThemAfterTheyJoined", everyoneIsDeliveredWhatWasSaidToThemAfterTheyJoined},
+		{"MissedMessagesComeInPages", missedMessagesComeInPages},
+		{"RevokedMessageIsEmptyAndSaidToWhoHadIt", revokedMessageIsEmptyAndSaidToWhoHadIt},
+		{"SameMessageTwiceIsOneMessage", sameMessageTwiceIsOneMessage},
+		{"RolledBackMessageWasNeverSaid", rolledBackMessageWasNeverSaid},
+		{"MessagesGoWithTheLast", messagesGoWithTheLast},
+
 		{"AuditPagesHoldEachRowOnce", auditPagesHoldEachRowOnce},
 		{"AuditFilters", auditFilters},
 		{"AuditRefusesForeignCursors", auditRefusesForeignCursors},

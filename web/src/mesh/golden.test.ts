@@ -44,7 +44,7 @@ const forUs: Record<string, (value: unknown) => unknown> = {
 
 /** From clients to the server, of protocol 1, or for callers without acks. */
 const notForUs =
-  /^(join_v1|join_v2|join_response_.*|error_event|update_participants_v1|signal_.*_in|update_signal|sync|media_state|rename|leave|leave_http|heartbeat)$/;
+  /^(join_v1|join_v2|join_response_.*|error_event|update_participants_v1|signal_.*_in|update_signal|sync|media_state|rename|leave|leave_http|heartbeat|chat_in|chat_out|chat_sync|chat_revoke|chat_update|typing_in|typing_out|ack_chat|ack_chat_sync)$/;
 
 const files = readdirSync(folder)
   .filter((name) => name.endsWith(".json"))

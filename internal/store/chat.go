@@ -1,0 +1,169 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Message is something that was said in a meeting.
+type Message struct {
+	Rev      int64 // its place among all that happened in the meeting
+	LastRev  int64 // of its last change; Rev if there was none
+	ID       string
+	ClientID string // the sender's own name for it: one of each sender
+	From     string // peer id
+	Name     string // of the sender, then
+	To       string // peer id; empty: everyone
+	Text     string
+	Meta     []byte // kept byte for byte; nil for none
+	At       time.Time
+	Revoked  bool // text and meta are gone
+}
+
+const messageColumns = `m.rev, m.last_rev, m.message_id, m.client_id, m.from_peer, m.name, m.to_peer, m.body, m.meta, m.at, m.revoked`
+
+func messagesQuery(st statement) (query, *[]Message) {
+	list := new([]Message)
+	return query{st, func(r row) error {
+		var m Message
+		if err := r.Scan(&m.Rev, &m.LastRev, &m.ID, &m.ClientID, &m.From, &m.Name, &m.To, &m.Text,
+			scanBytes{&m.Meta}, scanTime{&m.At}, &m.Revoked); err != nil {
+			return err
+		}
+		*list = append(*list, m)
+		return nil
+	}}, list
+}
+
+func (m Message) check() error {
+	var t texts
+	t.indexed("message id", m.ID)
+	t.indexed("client id", m.ClientID)
+	t.indexed("sender", m.From)
+	t.indexed("receiver", m.To)
+	t.plain("name", m.Name)
+	t.plain("text", m.Text)
+	return t.err
+}
+
+// Say adds a message to this meeting as its next revision, which it fills in; ErrBadText at once,
+// ErrMessageExists (the sender has said this client id before) from InMeeting.
+func (t *Tx) Say(m *Message) error {
+	if t.err != nil {
+		return t.err
+	}
+	if err := m.check(); err != nil {
+		return err
+	}
+	m.Rev = t.NextRev()
+	m.LastRev, m.At = m.Rev, stamp(m.At)
+	t.queue = append(t.queue, statement{
+		sql: `INSERT INTO messages (meeting_id, rev, last_rev, message_id, client_id, from_peer, name, to_peer, body, meta, at, revoked)
+			VALUES ($1, $2, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+		args: []any{
+			t.locked.MeetingID, m.Rev, m.ID, m.ClientID, m.From, m.Name, m.To, m.Text, optBytes(m.Meta), t.s.d.time(m.At), m.Revoked,
+		},
+		taken: ErrMessageExists,
+	})
+	return nil
+}
+
+// Message finds a message of this meeting; ErrMessageNotFound.
+func (t *Tx) Message(ctx context.Context, id string) (Message, error) {
+	if err := key("message id", id); err != nil {
+		return Message{}, err
+	}
+	if t.err != nil {
+		return Message{}, t.err
+	}
+	q, list := messagesQuery(statement{
+		sql:  `SELECT ` + messageColumns + ` FROM messages m WHERE meeting_id = $1 AND message_id = $2`,
+		args: []any{t.locked.MeetingID, id},
+	})
+	queue := t.queue
+	t.queue = nil
+	if err := t.txn.run(ctx, queue, q); err != nil {
+		t.err = t.s.name(t.caller, "change a meeting", err)
+		return Message{}, t.err
+	}
+	return oneMessage(*list)
+}
+
+// Revoke takes text and meta from a message, as the meeting's next revision.
+func (t *Tx) Revoke(m *Message) {
+	m.LastRev, m.Text, m.Meta, m.Revoked = t.NextRev(), "", nil, true
+	t.queue = append(t.queue, statement{
+		sql:  `UPDATE messages SET last_rev = $3, body = '', meta = NULL, revoked = $4 WHERE meeting_id = $1 AND message_id = $2`,
+		args: []any{t.locked.MeetingID, m.ID, m.LastRev, true},
+	})
+}
+
+// forgetMessages is when the last has left: nobody may read them any more.
+func (t *Tx) forgetMessages() {
+	t.queue = append(t.queue, statement{sql: `DELETE FROM messages WHERE meeting_id = $1`, args: []any{t.locked.MeetingID}})
+}
+
+func oneMessage(list []Message) (Message, error) {
+	if len(list) == 0 {
+		return Message{}, ErrMessageNotFound
+	}
+	return list[0], nil
+}
+
+// MessageByClient finds what a participant has said under a name of its own; ErrMessageNotFound.
+func (s *Store) MessageByClient(ctx context.Context, from, clientID string) (Message, error) {
+	var t texts
+	t.indexed("sender", from)
+	t.indexed("client id", clientID)
+	if t.err != nil {
+		return Message{}, t.err
+	}
+	q, list := messagesQuery(statement{
+		sql: `SELECT ` + messageColumns + ` FROM messages m WHERE from_peer = $1 AND client_id = $2`, args: []any{from, clientID},
+	})
+	if err := s.read(ctx, "read a message", q); err != nil {
+		return Message{}, err
+	}
+	return oneMessage(*list)
+}
+
+// inOrder is by when a message, or else its change, came after revision $2.
+const inOrder = `CASE WHEN m.rev > $2 THEN m.rev ELSE m.last_rev END`
+
+// Messages lists what a participant has missed after a revision, at most limit: messages that were said
+// after it and changes of earlier ones, in order. own: those that it sent, too. Nobody in the meeting,
+// nothing missed.
+func (s *Store) Messages(ctx context.Context, meetingID, peerID string, after int64, limit int, own bool) ([]Message, error) {
+	var t texts
+	t.indexed("meeting id", meetingID)
+	t.indexed("peer id", peerID)
+	if t.err != nil {
+		return nil, t.err
+	}
+	q, list := messagesQuery(statement{
+		sql: `SELECT ` + messageColumns + ` FROM messages m JOIN participants p ON p.peer_id = $3 AND p.meeting_id = m.meeting_id
+			WHERE m.meeting_id = $1 AND m.last_rev > $2 AND m.rev > p.joined_rev
+			AND (m.to_peer = '' OR m.to_peer = $3 OR m.from_peer = $3) AND ($4 OR m.from_peer <> $3 OR m.rev <= $2)
+			ORDER BY ` + inOrder + ` LIMIT $5`,
+		args: []any{meetingID, after, peerID, own, limit},
+	})
+	if err := s.read(ctx, "read messages", q); err != nil {
+		return nil, fmt.Errorf("of %s: %w", peerID, err)
+	}
+	return *list, nil
+}
+
+// MessagesBetween lists all that was said or changed after one revision and not after another, in order.
+func (s *Store) MessagesBetween(ctx context.Context, meetingID string, after, upTo int64) ([]Message, error) {
+	if err := key("meeting id", meetingID); err != nil {
+		return nil, err
+	}
+	q, list := messagesQuery(statement{
+		sql: `SELECT ` + messageColumns + ` FROM messages m WHERE m.meeting_id = $1 AND m.last_rev > $2 AND ` + inOrder + ` <= $3
+			ORDER BY ` + inOrder,
+		args: []any{meetingID, after, upTo},
+	})
+	err := s.read(ctx, "read messages", q)
+	return *list, err
+}
