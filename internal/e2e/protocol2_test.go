@@ -332,6 +332,75 @@ func TestOneSocketInSeveralMeetings(t *testing.T) {
 	})
 }
 
+func TestSeatLostInOneMeetingIsNotLostInOthers(t *testing.T) {
+	onEach(t, func(t *testing.T, n []*testnode.Node) {
+		closed := make(chan protocol.Closed, 10)
+		c, err := client.Dial(ctx(t), n[0].URL, client.Options{OnEvent: func(event string, args []json.RawMessage) {
+			var what protocol.Closed
+			if event == protocol.EventClosed && json.Unmarshal(args[0], &what) == nil {
+				closed <- what
+			}
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(c.Kill)
+		meetings := []client.Meeting{meeting(t, n[0], nil), meeting(t, n[0], nil), meeting(t, n[0], nil)}
+		var seats []protocol.Joined
+		var watchers []*traveller
+		for _, m := range meetings {
+			var joined protocol.Joined
+			if err := c.Call(ctx(t), "join", map[string]any{"meeting_id": m.MeetingID, "user_id": "a", "v": 2}, &joined); err != nil {
+				t.Fatal(err)
+			}
+			seats = append(seats, joined)
+			watchers = append(watchers, travel(t, m, "w", n[len(n)-1]))
+		}
+		if err := c.Call(ctx(t), "leave", map[string]any{"meeting_id": meetings[2].MeetingID}, nil); err != nil {
+			t.Fatal(err)
+		}
+		takeover := func(i int) {
+			t.Helper()
+			j := as(meetings[i], "a")
+			j.ResumeToken = seats[i].ResumeToken
+			join(t, n[len(n)-1], j, nil)
+			select {
+			case what := <-closed:
+				if what.MeetingID != meetings[i].MeetingID || what.Code != "replaced" {
+					t.Errorf("closed with %+v", what)
+				}
+			case <-ctx(t).Done():
+				t.Fatal("it was not told")
+			}
+		}
+		mute := func(i int) error {
+			return c.Call(ctx(t), "media_state", map[string]any{"meeting_id": meetings[i].MeetingID, "audio": true}, nil)
+		}
+
+		takeover(0)
+		wantCode(t, mute(0), fault.NotJoined)
+		if err := mute(1); err != nil {
+			t.Errorf("in the other meeting: %v", err)
+		}
+		err = watchers[1].must(t).Await(ctx(t), func(peers map[string]protocol.Peer) bool {
+			p := peers[seats[1].PeerID]
+			if p.State == "away" {
+				t.Error("away in the other meeting")
+			}
+			return p.Media.Audio
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		takeover(1) // its last
+		select {
+		case <-c.Done():
+		case <-ctx(t).Done():
+			t.Error("a connection without a seat was not ended")
+		}
+	})
+}
+
 func TestBadEventsAreAnsweredAndHarmNobody(t *testing.T) {
 	onEach(t, func(t *testing.T, n []*testnode.Node) {
 		at := n[len(n)-1]

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"strconv"
 
-	"signald/internal/fault"
 	"signald/internal/participants"
 	"signald/internal/protocol"
 	"signald/internal/rooms"
@@ -113,35 +112,6 @@ func signalFrame(seat *participants.Seat, s *protocol.Signal) (socketio.Frame, e
 		MeetingID: seat.MeetingID, From: seat.PeerID, Seq: seat.NextSeq(s.To),
 		Neg: s.Neg, Kind: s.Kind, SDP: s.SDP, Restart: s.Restart, List: s.List, End: s.End,
 	})
-}
-
-// outbox leads a seat's messages to its socket: a rooms.Outbox.
-type outbox struct {
-	socket    *socketio.Socket
-	meetingID string
-}
-
-func (o outbox) Send(f rooms.Frame) bool { return o.socket.Send(f.(socketio.Frame)) }
-
-// Cut says why the seat is gone and ends the connection. Who left by request of
-// its own, over HTTP, keeps the connection.
-func (o outbox) Cut(reason string) {
-	if reason == participants.ReasonLeave {
-		return
-	}
-	rejoin := reason == participants.ReasonTimeout || reason == "server"
-	code := reason
-	if reason == participants.ReasonEnded {
-		code = string(fault.MeetingEnded) // as later joins are answered
-	}
-	o.socket.Send(mustEncode(protocol.EventClosed, protocol.Closed{
-		MeetingID: o.meetingID, Code: code, Reason: closedBecause[reason], Rejoin: rejoin,
-	}))
-	if rejoin {
-		o.socket.Close(socketio.ReasonServerDisconnect)
-	} else {
-		o.socket.Disconnect()
-	}
 }
 
 var closedBecause = map[string]string{

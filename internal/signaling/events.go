@@ -63,11 +63,13 @@ func (c *client) join(ctx context.Context, j *protocol.Join) (any, error) {
 	if j.ResumeToken == "" && j.Version >= 2 {
 		j.ResumeToken, c.resume = c.resume, ""
 	}
+	out := c.outboxes.add(c.socket, j.MeetingID)
 	joined, err := c.hub.participants.Join(ctx, j, participants.Connection{
 		ID:  c.socket.ID() + "/" + newRef(), // this join of this connection
-		Out: outbox{c.socket, j.MeetingID},
+		Out: out,
 	})
 	if err != nil {
+		c.outboxes.remove(out)
 		c.guessed(err)
 		return nil, err
 	}
@@ -152,6 +154,7 @@ func (c *client) leave(ctx context.Context, l *protocol.Leave) (any, error) {
 		return nil, err
 	}
 	c.seats = slices.DeleteFunc(c.seats, func(s *participants.Seat) bool { return s == seat })
+	c.outboxes.removeOf(seat.MeetingID)
 	c.hub.opts.Log.Info().Str("sid", c.socket.ID()).Str("peer", seat.PeerID).Str("meeting", logName(seat.MeetingID)).Msg("left")
 	if err := c.hub.participants.Leave(ctx, seat); err != nil {
 		return nil, err

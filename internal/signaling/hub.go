@@ -131,6 +131,8 @@ type client struct {
 	event  *socketio.Event // being handled
 	seats  []*participants.Seat
 	resume string // a resume token from the handshake, for the next join
+
+	outboxes outboxes // of its seats
 }
 
 // Connect greets a new connection.
