@@ -15,6 +15,7 @@ function fakeTrack(kind: string): Fake {
 /** A machine with everything; `made` is every track it ever gave. */
 function machine() {
   const made: Fake[] = [];
+  const asked: MediaStreamConstraints[] = [];
   const give = (kind: string) => {
     const track = fakeTrack(kind);
     made.push(track);
@@ -25,10 +26,13 @@ function machine() {
     return { getAudioTracks: () => a, getVideoTracks: () => v } as unknown as MediaStream;
   };
   const devices: Devices = {
-    getUserMedia: async (wanted = {}) => stream(Boolean(wanted.audio), Boolean(wanted.video)),
+    getUserMedia: async (wanted = {}) => {
+      asked.push(wanted);
+      return stream(Boolean(wanted.audio), Boolean(wanted.video));
+    },
     getDisplayMedia: async () => stream(false, true),
   };
-  return { devices, made };
+  return { devices, made, asked };
 }
 
 test("starts with microphone and camera on", async () => {
@@ -77,6 +81,49 @@ test("sharing that the browser's own bar ends is over here, too", async () => {
   made[0]?.onended?.(new Event("ended"));
   expect(local.state().screen).toBe(false);
   expect(local.problem()).toBeNull();
+});
+
+test("another camera takes the place of the first, by its id", async () => {
+  const { devices, made, asked } = machine();
+  const local = createLocalMedia(devices);
+  await local.start();
+  await local.choose("camera", "rear");
+  expect(asked.at(-1)).toMatchObject({ video: { deviceId: { exact: "rear" } } });
+  expect(local.tracks().camera).toBe(made[2]);
+  expect(made[1]).toMatchObject({ stopped: true });
+});
+
+test("another microphone is as muted as the first was", async () => {
+  const { devices, made } = machine();
+  const local = createLocalMedia(devices);
+  await local.start();
+  await local.setAudio(false);
+  await local.choose("audio", "headset");
+  expect(made[0]).toMatchObject({ stopped: true });
+  expect(made[2]).toMatchObject({ kind: "audio", enabled: false });
+});
+
+test("a camera chosen while it is off is the one that is switched on", async () => {
+  const { devices, asked } = machine();
+  const local = createLocalMedia(devices, { camera: "front" });
+  await local.start();
+  expect(asked[0]).toMatchObject({ video: { deviceId: { exact: "front" } } });
+  await local.setCamera(false);
+  await local.choose("camera", "rear");
+  expect(asked.length).toBe(1);
+  await local.setCamera(true);
+  expect(asked[1]).toMatchObject({ video: { deviceId: { exact: "rear" } } });
+});
+
+test("a hand goes up once, and down", () => {
+  const local = createLocalMedia(machine().devices);
+  local.setHand(true);
+  const since = local.state().hand;
+  expect(since).not.toBeNull();
+  local.setHand(true);
+  expect(local.state().hand).toBe(since);
+  local.setHand(false);
+  expect(local.state().hand).toBeNull();
 });
 
 test("a device that is granted after stopping is let go at once", async () => {

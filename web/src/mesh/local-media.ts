@@ -1,6 +1,6 @@
 /** What we send: microphone, camera, screen, each switched by the user, and each able to go away by itself. */
 import { createEvents, type Events } from "./events.ts";
-import { capture, captureScreen, type Devices, type MediaProblem } from "./media.ts";
+import { type Choice, capture, captureScreen, type Devices, type MediaProblem } from "./media.ts";
 import type { Tracks } from "./peer.ts";
 import type { MediaState } from "./protocol.ts";
 
@@ -18,13 +18,18 @@ export interface LocalMedia {
   /** Off stops the camera, so that its light goes out. */
   setCamera(on: boolean): Promise<void>;
   setScreen(on: boolean): Promise<void>;
+  /** Takes another microphone or camera, now if one is open, else when next asked. Off stays off. */
+  choose(slot: "audio" | "camera", deviceId: string): Promise<void>;
+  setHand(up: boolean): void;
   stop(): void;
 }
 
-export function createLocalMedia(devices: Devices | undefined): LocalMedia {
+export function createLocalMedia(devices: Devices | undefined, preferred: Choice = {}): LocalMedia {
   const events = createEvents<{ change: undefined }>();
   let tracks: Tracks = { audio: null, camera: null, screen: null };
+  let choice = preferred;
   let problem: MediaProblem | null = null;
+  let hand: number | null = null;
   let asking = 0;
   let stopped = false;
 
@@ -67,12 +72,12 @@ export function createLocalMedia(devices: Devices | undefined): LocalMedia {
       audio: isOn(tracks.audio),
       video: isOn(tracks.camera),
       screen: tracks.screen !== null,
-      hand: null,
+      hand,
     }),
 
     start: () =>
       ask(async () => {
-        const got = await capture(devices);
+        const got = await capture(devices, { audio: true, camera: true }, choice);
         problem = got.problem;
         put("audio", got.audio);
         put("camera", got.camera);
@@ -84,7 +89,7 @@ export function createLocalMedia(devices: Devices | undefined): LocalMedia {
         changed();
       } else if (on) {
         await ask(async () => {
-          const got = await capture(devices, { audio: true, camera: false });
+          const got = await capture(devices, { audio: true, camera: false }, choice);
           problem = got.problem;
           put("audio", got.audio);
         });
@@ -97,7 +102,7 @@ export function createLocalMedia(devices: Devices | undefined): LocalMedia {
         changed();
       } else if (!tracks.camera) {
         await ask(async () => {
-          const got = await capture(devices, { audio: false, camera: true });
+          const got = await capture(devices, { audio: false, camera: true }, choice);
           problem = got.problem;
           put("camera", got.camera);
         });
@@ -106,6 +111,27 @@ export function createLocalMedia(devices: Devices | undefined): LocalMedia {
 
     async setScreen(on) {
       put("screen", on ? await captureScreen(devices) : null);
+      changed();
+    },
+
+    async choose(slot, deviceId) {
+      choice = { ...choice, [slot]: deviceId };
+      const present = tracks[slot];
+      if (!present) return;
+      const { enabled } = present;
+      await ask(async () => {
+        // Phones open one camera at a time, and some drivers one microphone.
+        if (slot === "camera") present.stop();
+        const got = await capture(devices, { audio: slot === "audio", camera: slot === "camera" }, choice);
+        problem = got.problem;
+        const track = got[slot];
+        if (track) track.enabled = enabled;
+        if (track || slot === "camera") put(slot, track);
+      });
+    },
+
+    setHand(up) {
+      hand = up ? (hand ?? Date.now()) : null;
       changed();
     },
 

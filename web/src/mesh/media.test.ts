@@ -63,3 +63,22 @@ test("only what is wanted is asked for", async () => {
   });
   expect(asked).toEqual(["video"]);
 });
+
+test("a chosen device that is gone is replaced by any, the other one stays chosen", async () => {
+  const asked: MediaStreamConstraints[] = [];
+  const idOf = (wanted: boolean | MediaTrackConstraints | undefined) =>
+    (wanted as { deviceId?: { exact: string } }).deviceId?.exact;
+  const devices = {
+    async getUserMedia(wanted: MediaStreamConstraints) {
+      asked.push(wanted);
+      if (idOf(wanted.video)) throw Object.assign(new Error(), { name: "OverconstrainedError" });
+      return { getAudioTracks: () => [track("audio")], getVideoTracks: () => [track("video")] };
+    },
+  } as unknown as Devices;
+  const got = await capture(devices, { audio: true, camera: true }, { audio: "headset", camera: "gone" });
+  expect(got).toMatchObject({ camera: { kind: "video" }, problem: null });
+  expect(asked.map(({ audio, video }) => [idOf(audio), idOf(video)])).toEqual([
+    ["headset", "gone"],
+    ["headset", undefined],
+  ]);
+});

@@ -306,3 +306,57 @@ test("a signal that is refused for its rate is sent again", async () => {
   await vi.advanceTimersByTimeAsync(700);
   expect(server.signals.map(({ kind }) => kind)).toEqual(["candidates"]);
 });
+
+describe("certificates", () => {
+  const certificate = {} as RTCCertificate;
+  const hers = (peer_id: string, fingerprint: string) => ({ ...person(peer_id), fingerprint });
+
+  async function entered(peers: ReturnType<typeof hers>[]) {
+    const { mesh, server, rtc } = setup();
+    rtc.identity = async () => ({ certificate, fingerprint: "sha-256 AA" });
+    server.up();
+    server.answers.join = () => joinAck("me", 1, peers);
+    await mesh.join({ meetingId: "k", name: "Ada" });
+    // The digest is made outside of the fake clock.
+    await vi.waitFor(() => expect(mesh.view().status).toBe("joined"));
+    return { mesh, server, rtc };
+  }
+
+  test("one for all connections, said in the join", async () => {
+    const { server, rtc } = await entered([hers("p1", "sha-256 B1"), hers("p2", "sha-256 B2")]);
+    expect(server.joins[0]).toMatchObject({ fingerprint: "sha-256 AA" });
+    expect(rtc.made.map(({ configurations }) => configurations[0]?.certificates)).toEqual([
+      [certificate],
+      [certificate],
+    ]);
+  });
+
+  test("the safety number follows who is there", async () => {
+    const { mesh, server } = await entered([hers("p1", "sha-256 B1")]);
+    await vi.waitFor(() => expect(mesh.view().safetyNumber).toMatch(/^(\d{5} ?){6}$/));
+    const before = mesh.view().safetyNumber;
+    server.emit("delta", delta(1, 2, { joined: [hers("p2", "sha-256 B2")] }));
+    await vi.waitFor(() => expect(mesh.view().safetyNumber).not.toBe(before));
+    server.emit("delta", delta(2, 3, { joined: [hers("p3", "")] }));
+    await vi.waitFor(() => expect(mesh.view().safetyNumber).toBeNull());
+    expect(mesh.view().peers.map(({ trust }) => trust)).toEqual(["verified", "verified", "unverified"]);
+  });
+
+  test("a roster that changes someone's certificate is not believed", async () => {
+    const { mesh, server } = await entered([hers("p1", "sha-256 B1")]);
+    server.emit("delta", delta(1, 2, { joined: [hers("p1", "sha-256 EE")] }));
+    expect(mesh.view().peers[0]?.trust).toBe("refused");
+    expect(mesh.peers().get("p1")?.fingerprint).toBe("sha-256 B1");
+  });
+});
+
+test("our own name and hand are what the server says of us", async () => {
+  const { mesh, server } = setup();
+  server.up();
+  server.answers.join = () => joinAck("me", 1, []);
+  await mesh.join({ meetingId: "k", name: "Ada" });
+  expect(mesh.view()).toMatchObject({ name: "Ada", hand: null });
+  const media = { audio: true, video: true, screen: false, hand: 17 };
+  server.emit("delta", delta(1, 2, { changed: [{ peer_id: "me", name: "Countess", media }] }));
+  expect(mesh.view()).toMatchObject({ name: "Countess", hand: 17 });
+});

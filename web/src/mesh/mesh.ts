@@ -3,6 +3,7 @@
  * signaling connection was lost. Media never stops for that: peers live as long as we are who we are.
  */
 import type { Api } from "./api.ts";
+import type { Wish } from "./budget.ts";
 import { codeOf, localError, SignalError } from "./errors.ts";
 import { createEvents, type Events } from "./events.ts";
 import { createOutbox } from "./outbox.ts";
@@ -17,9 +18,13 @@ import type {
   RosterDelta,
   SignalIn,
 } from "./protocol.ts";
+import { type Quality, unknownQuality } from "./quality.ts";
 import { createRoster, type RosterDiff, type RosterView } from "./roster.ts";
-import { browserRtc, type RtcEnvironment } from "./rtc.ts";
+import { browserRtc, type Identity, type RtcEnvironment } from "./rtc.ts";
 import type { Signaling } from "./signaling.ts";
+import { listenTo } from "./speakers.ts";
+import { safetyNumber } from "./trust.ts";
+import { createUplink } from "./uplink.ts";
 
 /** `reconnecting`: no signaling at present; media flows on. */
 export type MeshStatus = "idle" | "joining" | "joined" | "reconnecting" | "ended";
@@ -28,15 +33,27 @@ export interface PeerView {
   info: PeerInfo;
   state: PeerState;
   tracks: Tracks;
+  speaking: boolean;
+  quality: Quality;
+  /**
+   * `verified`: it has the certificate of the roster, and no other was let in. `unverified`: it shows none.
+   * `refused`: it came with another certificate, or the roster has changed its mind.
+   */
+  trust: "verified" | "unverified" | "refused";
 }
 
 export interface MeshView {
   status: MeshStatus;
   selfId: string;
+  /** As the others see us. */
+  name: string;
+  hand: number | null;
   role: PeerInfo["role"];
   meetingName: string;
   policy: Policy | null;
   peers: PeerView[];
+  /** To be compared by word of mouth: the same for all who see the same certificates. Null if there is none. */
+  safetyNumber: string | null;
 }
 
 export interface MeshEvents {
@@ -74,6 +91,8 @@ export interface Mesh {
   /** What we say of it to the others. May be called at any time. */
   setMedia(media: MediaState): void;
   rename(name: string): Promise<void>;
+  /** What of a peer is shown here, so that it sends no more than that. */
+  show(peerId: string, wish: Wish): void;
   /** Out at once, and for good. Returns the seat that was left, for a beacon. */
   leave(): Seat | null;
 }
@@ -111,6 +130,10 @@ export function createMesh({ signaling, api, rtc = browserRtc }: MeshOptions): M
   let seat: Seat | undefined;
   let roster: RosterView = createRoster("");
   let role: PeerInfo["role"] = "guest";
+  let ownName = "";
+  let hand: number | null = null;
+  let identity: Identity | null = null;
+  let number: string | null = null;
   let meetingName = "";
   let policy: Policy | null = null;
   let iceServers: IceServer[] = [];
@@ -127,6 +150,10 @@ export function createMesh({ signaling, api, rtc = browserRtc }: MeshOptions): M
   const trouble = (error: unknown) => events.emit("trouble", error);
   const changed = () => events.emit("change", undefined);
   const online = () => status === "joined" && signaling.ready();
+
+  // Both run while we are in the meeting.
+  let uplink: ReturnType<typeof createUplink> | undefined;
+  let ears: ReturnType<typeof listenTo> | undefined;
 
   const outbox = createOutbox({
     ready: online,
@@ -154,11 +181,16 @@ export function createMesh({ signaling, api, rtc = browserRtc }: MeshOptions): M
         offers,
         rtc,
         iceServers: () => iceServers,
+        ...(identity ? { certificates: [identity.certificate] } : {}),
+        fingerprint: info.fingerprint,
         nextNeg: () => `${seat?.peer_id}-${++negs}`,
         send: (body) => outbox.push(peerId, body),
         online,
         tracks,
-        onChange: changed,
+        onChange() {
+          uplink?.divide();
+          changed();
+        },
         onError: trouble,
       }),
     );
@@ -183,6 +215,20 @@ export function createMesh({ signaling, api, rtc = browserRtc }: MeshOptions): M
       addPeer(peer, offers);
       if (!offers) events.emit("joined", peer);
     }
+    if (diff.joined.length + diff.left.length > 0) {
+      uplink?.divide();
+      void renumber();
+    }
+    changed();
+  }
+
+  async function renumber(): Promise<void> {
+    const all = () => [identity?.fingerprint ?? "", ...[...peers.values()].map((peer) => peer.fingerprint)];
+    const asked = all();
+    const next = await safetyNumber(asked);
+    // Meanwhile someone may have come, whose own renumbering is under way.
+    if (all().join() !== asked.join()) return;
+    number = next;
     changed();
   }
 
@@ -199,6 +245,8 @@ export function createMesh({ signaling, api, rtc = browserRtc }: MeshOptions): M
     }
     const self = delta.changed.find((change) => change.peer_id === seat?.peer_id);
     if (self?.role) role = self.role;
+    if (self?.name !== undefined) ownName = self.name;
+    if (self?.media) hand = self.media.hand;
     follow(diff, false);
   }
 
@@ -240,6 +288,10 @@ export function createMesh({ signaling, api, rtc = browserRtc }: MeshOptions): M
     rejoinAttempts = 0;
     setIce(ack.ice_servers, ack.ice_ttl_s);
     status = "joined";
+    const sources = () => ({ camera: tracks.camera !== null, screen: tracks.screen !== null });
+    uplink ??= createUplink(peers, sources, changed);
+    ears ??= listenTo(peers, changed);
+    void renumber();
     // Who came while we were away has offered to us; to whom we come, we offer.
     follow(roster.replace(ack.rev, ack.peers), !same);
     takePending();
@@ -284,13 +336,19 @@ export function createMesh({ signaling, api, rtc = browserRtc }: MeshOptions): M
 
   function end(code: string): void {
     if (status === "ended") return;
+    close();
+    events.emit("ended", { code });
+    changed();
+  }
+
+  function close(): void {
     status = "ended";
     clearTimeout(iceTimer);
     clearTimeout(rejoinTimer);
+    uplink?.stop();
+    ears?.stop();
     for (const peerId of [...peers.keys()]) removePeer(peerId);
     signaling.close();
-    events.emit("ended", { code });
-    changed();
   }
 
   function connected(): Promise<void> {
@@ -372,26 +430,47 @@ export function createMesh({ signaling, api, rtc = browserRtc }: MeshOptions): M
     view: () => ({
       status,
       selfId: seat?.peer_id ?? "",
+      name: ownName,
+      hand,
       role,
       meetingName,
       policy,
       peers: [...peers].flatMap(([peerId, peer]) => {
         const info = roster.get(peerId);
-        return info ? [{ info, state: peer.state(), tracks: peer.remote() }] : [];
+        if (!info) return [];
+        const state = peer.state();
+        const verdict = peer.fingerprint === "" ? "unverified" : "verified";
+        return [
+          {
+            info,
+            state,
+            tracks: peer.remote(),
+            speaking: ears?.speaking(peerId) ?? false,
+            quality: uplink?.quality(peerId) ?? unknownQuality,
+            trust: state === "refused" || info.fingerprint !== peer.fingerprint ? "refused" : verdict,
+          },
+        ];
       }),
+      safetyNumber: number,
     }),
 
     async join({ meetingId, name, hostKey, password }) {
       if (status !== "idle") throw new Error("a mesh joins once");
       status = "joining";
       try {
+        identity = await rtc.identity().catch((error) => {
+          trouble(error);
+          return null;
+        });
         await connected();
+        ownName = name;
         request = {
           meeting_id: meetingId,
           user_id: name,
           name,
           ...(hostKey ? { host_key: hostKey } : {}),
           ...(password ? { password } : {}),
+          ...(identity ? { fingerprint: identity.fingerprint } : {}),
           media: { audio: media.audio, video: media.video },
         };
         take(await signaling.join(request));
@@ -405,6 +484,7 @@ export function createMesh({ signaling, api, rtc = browserRtc }: MeshOptions): M
     setTracks(next) {
       tracks = next;
       for (const peer of peers.values()) peer.setTracks(next);
+      uplink?.divide();
     },
 
     setMedia(next) {
@@ -412,17 +492,18 @@ export function createMesh({ signaling, api, rtc = browserRtc }: MeshOptions): M
       tellMedia();
     },
 
-    rename: (name) => signaling.rename(name),
+    async rename(name) {
+      await signaling.rename(name);
+      if (request) request = { ...request, name };
+    },
+
+    show: (peerId, wish) => peers.get(peerId)?.show(wish),
 
     leave() {
       if (status === "ended") return null;
       const left = seat ?? null;
       if (online()) signaling.leave().catch(() => {}); // the beacon says it again
-      status = "ended";
-      clearTimeout(iceTimer);
-      clearTimeout(rejoinTimer);
-      for (const peerId of [...peers.keys()]) removePeer(peerId);
-      signaling.close();
+      close();
       changed();
       return left;
     },

@@ -10,7 +10,7 @@ const settle = () => vi.advanceTimersByTimeAsync(0);
 const elapse = (ms: number) => vi.advanceTimersByTimeAsync(ms);
 
 /** One side, with all it sent. "a" is polite to "b". */
-function side(selfId: string, peerId: string, offers: boolean, tracks: Tracks = noTracks) {
+function side(selfId: string, peerId: string, offers: boolean, tracks: Tracks = noTracks, fingerprint = "") {
   const rtc = fakeRtcEnvironment();
   const sent: SignalBody[] = [];
   const errors: unknown[] = [];
@@ -22,6 +22,7 @@ function side(selfId: string, peerId: string, offers: boolean, tracks: Tracks = 
     offers,
     rtc,
     iceServers: () => [],
+    fingerprint,
     nextNeg: () => `${selfId}-${++negs}`,
     send: (body) => sent.push(body),
     online: () => net.online,
@@ -311,5 +312,57 @@ describe("healing", () => {
     expect(a.sent).toEqual([]);
     expect(vi.getTimerCount()).toBeLessThanOrEqual(1); // b's own
     expect(a.rtc.last().closed).toBe(true);
+  });
+});
+
+describe("a certificate that is not the one of the roster", () => {
+  const hers = "sha-256 AA:BB";
+  const offer = (fingerprint: string, neg = "b-1"): SignalBody => ({
+    kind: "offer",
+    neg,
+    sdp: `x audio,video\r\na=fingerprint:${fingerprint}\r\n`,
+    restart: false,
+  });
+
+  test("is refused in an offer: no answer, no connection, and nobody tries again", async () => {
+    const a = side("a", "b", false, noTracks, hers);
+    a.peer.receive(offer("sha-256 EE:EE"));
+    await settle();
+    expect(a.peer.state()).toBe("refused");
+    await elapse(timing.giveUpMs * (timing.retries + 2));
+    expect(a.sent).toEqual([]);
+    expect(a.peer.state()).toBe("refused");
+  });
+
+  test("is refused in an answer", async () => {
+    const a = side("a", "b", true, noTracks, hers);
+    await settle();
+    const [mine] = a.sent.splice(0);
+    a.peer.receive({ kind: "answer", neg: mine?.neg ?? "", sdp: "x\r\na=fingerprint:sha-256 EE:EE" });
+    await settle();
+    expect(a.peer.state()).toBe("refused");
+    expect(a.rtc.made[0]?.closed).toBe(true);
+  });
+
+  test("does not keep out the one who has the right one", async () => {
+    const a = side("a", "b", false, noTracks, hers);
+    a.peer.receive(offer("sha-256 EE:EE"));
+    await settle();
+    a.peer.receive(offer(hers, "b-2"));
+    await settle();
+    expect(kinds(a.sent)).toEqual(["answer"]);
+    a.rtc.last().become("connected");
+    expect(a.peer.state()).toBe("connected");
+  });
+
+  test("ends a connection that was there", async () => {
+    const a = side("a", "b", false, noTracks, hers);
+    a.peer.receive(offer(hers));
+    await settle();
+    a.rtc.last().become("connected");
+    const before = a.rtc.last();
+    a.peer.receive(offer("sha-256 EE:EE", "b-2"));
+    await settle();
+    expect([a.peer.state(), before.closed]).toEqual(["refused", true]);
   });
 });

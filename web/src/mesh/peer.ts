@@ -7,11 +7,17 @@
  * - A pair is settled while media is connected and no offer is open. Unsettled for 30 s, it is rebuilt
  *   from nothing, up to three times.
  */
+import { everything, type Shape, type Wish } from "./budget.ts";
 import { createCandidateGate } from "./candidates.ts";
+import { encode } from "./encode.ts";
+import { channel, createLink, type Link } from "./link.ts";
 import type { Candidate, SignalBody } from "./protocol.ts";
 import type { Rtc, RtcEnvironment } from "./rtc.ts";
+import { levelOf } from "./speakers.ts";
+import { speaksFor } from "./trust.ts";
 
-export type PeerState = "connecting" | "connected" | "reconnecting" | "failed";
+/** `refused`: it showed another certificate than the roster's; nothing is sent to it. */
+export type PeerState = "connecting" | "connected" | "reconnecting" | "failed" | "refused";
 export type Slot = "audio" | "camera" | "screen";
 export type Tracks = Record<Slot, MediaStreamTrack | null>;
 
@@ -40,6 +46,10 @@ export interface PeerOptions {
   offers: boolean;
   rtc: RtcEnvironment;
   iceServers(): RTCIceServer[];
+  /** Ours, the same for all connections. */
+  certificates?: RTCCertificate[];
+  /** Of the other side's certificate, as the roster has it; "" if it shows none. */
+  fingerprint?: string;
   /** A new name for an offer, never used before between these two. */
   nextNeg(): string;
   send(message: SignalBody): void;
@@ -53,12 +63,22 @@ export interface PeerOptions {
 
 export interface Peer {
   readonly id: string;
+  /** The certificate that it is held to; "" if it showed none. */
+  readonly fingerprint: string;
+  /** How loud it is at this moment, 0–1. */
+  loudness(): number;
   state(): PeerState;
   /** What the other side sends. A slot's track is there once negotiated, whether or not it carries anything. */
   remote(): Tracks;
   /** The present connection, for statistics and debugging. A rebuilt pair has another one. */
   connection(): Rtc;
   setTracks(tracks: Tracks): void;
+  /** How our pictures are sent to it, until further notice. */
+  shape(shape: Shape): void;
+  /** What it shows of us. */
+  wish(): Wish;
+  /** What we show of it. */
+  show(wish: Wish): void;
   receive(message: SignalBody): void;
   /** New servers for this and later connections. */
   refreshIce(): void;
@@ -69,12 +89,15 @@ export interface Peer {
 
 export function createPeer(options: PeerOptions): Peer {
   const polite = options.selfId < options.peerId;
+  const pinned = options.fingerprint ?? "";
   const gate = createCandidateGate();
   const streams = { main: options.rtc.stream(), screen: options.rtc.stream() };
   let tracks = options.tracks;
   let state: PeerState = "connecting";
   let retriesLeft: number = timing.retries;
   let closed = false;
+  let shape: Shape | undefined;
+  let shown: Wish = everything;
 
   // Of the present connection; connect() sets them anew.
   let pc: Rtc;
@@ -82,6 +105,7 @@ export function createPeer(options: PeerOptions): Peer {
   let openOffer: string | undefined; // neg of our offer that waits for its answer
   let localNeg = ""; // the negotiation that our candidates belong to
   let found: Candidate[] = [];
+  let link: Link | undefined;
 
   let batchTimer: ReturnType<typeof setTimeout> | undefined;
   let offerTimer: ReturnType<typeof setTimeout> | undefined;
@@ -105,13 +129,19 @@ export function createPeer(options: PeerOptions): Peer {
     });
   }
 
+  const configuration = (): RTCConfiguration => ({
+    iceServers: options.iceServers(),
+    ...(options.certificates ? { certificates: options.certificates } : {}),
+  });
+
   function connect(offering: boolean): void {
-    pc = options.rtc.connection({ iceServers: options.iceServers() });
+    pc = options.rtc.connection(configuration());
     const mine = pc;
     negotiated = false;
     openOffer = undefined;
     restarting = false;
     found = [];
+    link = undefined;
     clearTimeout(batchTimer);
     batchTimer = undefined;
     clearTimeout(restartTimer);
@@ -134,6 +164,12 @@ export function createPeer(options: PeerOptions): Peer {
     if (pc.getTransceivers().length > 0) return;
     for (const slot of ["audio", "camera"] as const) addLine(slot);
     if (tracks.screen) addLine("screen");
+    makeLink();
+  }
+
+  function makeLink(): void {
+    link = createLink(pc.createDataChannel(channel.label, channel.init), options.onChange);
+    link.tell(shown);
   }
 
   function addLine(slot: Slot): void {
@@ -180,6 +216,13 @@ export function createPeer(options: PeerOptions): Peer {
     }
   }
 
+  /** A size depends on the track's, and a new connection knows nothing of it. */
+  async function reshape(): Promise<void> {
+    if (!shape) return;
+    const senders = Object.fromEntries(slots.map((slot) => [slot, lineOf(slot)?.sender]));
+    await encode(senders, shape);
+  }
+
   // Negotiation.
 
   async function offer(pc: Rtc, stale: () => boolean): Promise<void> {
@@ -196,6 +239,8 @@ export function createPeer(options: PeerOptions): Peer {
 
   async function offered(neg: string, sdp: string): Promise<void> {
     if (gate.seen(neg)) return; // repeated by the network
+    if (!trusted(sdp)) return refuse();
+    revive();
     clearTimeout(offerTimer);
     if (pc.signalingState !== "stable") {
       if (!polite) {
@@ -224,6 +269,7 @@ export function createPeer(options: PeerOptions): Peer {
       await put(line, tracks[slot]);
     }
     if (stale()) return;
+    if (!link && /^m=application /m.test(sdp)) makeLink();
     belongTo(neg);
     await mine.setLocalDescription();
     if (stale() || mine.localDescription?.type !== "answer") return;
@@ -241,6 +287,7 @@ export function createPeer(options: PeerOptions): Peer {
 
   async function answered(pc: Rtc, stale: () => boolean, neg: string, sdp: string): Promise<void> {
     if (neg !== openOffer || pc.signalingState !== "have-local-offer") return; // late, or repeated
+    if (!trusted(sdp)) return refuse();
     openOffer = undefined;
     await pc.setRemoteDescription({ type: "answer", sdp });
     if (!stale()) await entered(neg);
@@ -249,7 +296,20 @@ export function createPeer(options: PeerOptions): Peer {
   async function entered(neg: string): Promise<void> {
     negotiated = true;
     options.onChange(); // remote tracks are known now
+    await reshape();
     await add(gate.enter(neg));
+  }
+
+  const trusted = (sdp: string) => pinned === "" || speaksFor(sdp, pinned);
+
+  /** Someone else's certificate: whatever was connected ends, and is not tried again from here. */
+  function refuse(): void {
+    disconnect();
+    connect(false);
+    clearTimeout(offerTimer);
+    state = "refused";
+    options.onError(new Error("the certificate is not the one of the roster"));
+    options.onChange();
   }
 
   async function add(list: Candidate[]): Promise<void> {
@@ -316,7 +376,7 @@ export function createPeer(options: PeerOptions): Peer {
       clearTimeout(giveUpTimer);
       giveUpTimer = undefined;
       retriesLeft = timing.retries;
-    } else if (state !== "failed") {
+    } else if (state !== "failed" && state !== "refused") {
       giveUpTimer ??= setTimeout(giveUp, timing.giveUpMs);
     }
   }
@@ -324,6 +384,7 @@ export function createPeer(options: PeerOptions): Peer {
   function giveUp(): void {
     giveUpTimer = undefined;
     step(() => {
+      if (state === "refused") return;
       if (pc.connectionState === "connected" && pc.signalingState === "stable") return;
       if (!options.online()) return; // nobody's fault yet; watch() starts the clock again
       if (retriesLeft === 0) {
@@ -351,7 +412,7 @@ export function createPeer(options: PeerOptions): Peer {
 
   /** A pair given up for good comes back if the other side tries again. */
   function revive(): void {
-    if (state !== "failed") return;
+    if (state !== "failed" && state !== "refused") return;
     state = "reconnecting";
     retriesLeft = timing.retries;
   }
@@ -360,6 +421,8 @@ export function createPeer(options: PeerOptions): Peer {
 
   return {
     id: options.peerId,
+    fingerprint: pinned,
+    loudness: () => levelOf(lineOf("audio")?.receiver),
     state: () => state,
     remote: () => ({
       audio: lineOf("audio")?.receiver.track ?? null,
@@ -372,17 +435,27 @@ export function createPeer(options: PeerOptions): Peer {
       tracks = next;
       step(async (_, stale) => {
         await putAll();
+        if (!stale()) await reshape();
         if (!stale() && negotiated && tracks.screen && !lineOf("screen")) addLine("screen");
       });
+    },
+
+    shape(next) {
+      shape = next;
+      step(reshape);
+    },
+
+    wish: () => link?.wish() ?? everything,
+
+    show(wish) {
+      shown = wish;
+      link?.tell(wish);
     },
 
     receive(message) {
       switch (message.kind) {
         case "offer":
-          step(async () => {
-            revive();
-            await offered(message.neg, message.sdp);
-          });
+          step(() => offered(message.neg, message.sdp));
           break;
         case "answer":
           step((pc, stale) => answered(pc, stale, message.neg, message.sdp));
@@ -400,7 +473,7 @@ export function createPeer(options: PeerOptions): Peer {
     },
 
     refreshIce() {
-      pc.setConfiguration({ iceServers: options.iceServers() });
+      pc.setConfiguration(configuration());
     },
 
     retry() {

@@ -18,6 +18,8 @@ export interface PeerInfo {
   role: "host" | "guest";
   state: "online" | "away";
   media: MediaState;
+  /** Of its DTLS certificate; "" if it shows none. */
+  fingerprint: string;
 }
 
 export interface PeerChange {
@@ -68,6 +70,7 @@ export interface JoinRequest {
   host_key?: string;
   password?: string;
   resume_token?: string;
+  fingerprint?: string;
   media: Pick<MediaState, "audio" | "video">;
 }
 
@@ -238,6 +241,7 @@ const peer: Reader<PeerInfo> = (value, path) => {
     role: role(o.role, `${path}.role`),
     state: presence(o.state, `${path}.state`),
     media: media(o.media, `${path}.media`),
+    fingerprint: string(o.fingerprint ?? "", `${path}.fingerprint`),
   };
 };
 

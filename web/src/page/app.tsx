@@ -4,14 +4,16 @@ import { codeOf } from "../mesh/errors.ts";
 import { createLocalMedia, type LocalMedia } from "../mesh/local-media.ts";
 import type { CreatedMeeting, MeetingInfo } from "../mesh/protocol.ts";
 import { Created } from "./created.tsx";
+import { useSource } from "./hooks.ts";
 import { Meeting } from "./meeting.tsx";
 import { Notices } from "./notices.tsx";
 import { Over } from "./over.tsx";
 import { base, keyIn, linkOf } from "./place.ts";
+import { preferences } from "./preferences.ts";
 import { PreJoin } from "./prejoin.tsx";
 import { joinMeeting, type Session } from "./session.ts";
 import { Start } from "./start.tsx";
-import { rememberHostKey, rememberName } from "./storage.ts";
+import { rememberedDevice, rememberHostKey, rememberName } from "./storage.ts";
 import { texts } from "./texts.ts";
 
 type View =
@@ -23,9 +25,16 @@ type View =
 
 const api = createApi(base);
 
+const newMedia = () =>
+  createLocalMedia(navigator.mediaDevices, {
+    audio: rememberedDevice("audio"),
+    camera: rememberedDevice("camera"),
+  });
+
 export function App() {
   const [view, setView] = useState<View | null>(null);
   const now = useRef(view);
+  useSource(preferences);
   now.current = view;
 
   /** Goes to a view, ends what the one before held open, and keeps the address in step. */
@@ -45,7 +54,7 @@ export function App() {
   /** Rejects if the key fits no meeting; then the view stays what it is. */
   async function open(key: string): Promise<void> {
     const info = await api.meeting(key);
-    go({ at: "prejoin", info, local: createLocalMedia(navigator.mediaDevices) }, linkOf(info.meeting_id));
+    go({ at: "prejoin", info, local: newMedia() }, linkOf(info.meeting_id));
   }
 
   async function openAddress(): Promise<void> {

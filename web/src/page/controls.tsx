@@ -1,7 +1,16 @@
 import type { ComponentChildren } from "preact";
 import type { LocalMedia } from "../mesh/local-media.ts";
-import { CameraIcon, CameraOffIcon, LeaveIcon, LinkIcon, MicIcon, MicOffIcon, ScreenIcon } from "./icons.tsx";
-import { CopyButton } from "./parts.tsx";
+import {
+  CameraIcon,
+  CameraOffIcon,
+  HandIcon,
+  LeaveIcon,
+  MicIcon,
+  MicOffIcon,
+  PeopleIcon,
+  ScreenIcon,
+  SettingsIcon,
+} from "./icons.tsx";
 import { texts } from "./texts.ts";
 
 interface SwitchProps {
@@ -39,36 +48,58 @@ export function CameraSwitch({ local, allowed }: SwitchProps) {
   );
 }
 
+export type PanelName = "people" | "chat" | "settings" | "help";
+
 interface ControlsProps {
   local: LocalMedia;
-  link: string;
   maySpeak: boolean;
   mayShow: boolean;
+  panel: PanelName | "";
+  toggle(panel: PanelName): void;
   leave(): void;
 }
 
-export function Controls({ local, link, maySpeak, mayShow, leave }: ControlsProps) {
-  const sharing = local.state().screen;
-  const canShare = typeof navigator.mediaDevices?.getDisplayMedia === "function"; // phones can't
+/** Phones can't. */
+export const canShare = typeof navigator.mediaDevices?.getDisplayMedia === "function";
+
+export function Controls({ local, maySpeak, mayShow, panel, toggle, leave }: ControlsProps) {
+  const { screen, hand } = local.state();
+  const opener = (name: PanelName, label: string, icon: ComponentChildren) => (
+    <Control
+      label={label}
+      active={panel === name}
+      expanded={panel === name}
+      testid={`open-${name}`}
+      press={() => toggle(name)}
+    >
+      {icon}
+    </Control>
+  );
   return (
     <section class="controls" aria-label={texts.controls}>
       <MicSwitch local={local} allowed={maySpeak} />
       <CameraSwitch local={local} allowed={mayShow} />
       {canShare && (
         <Control
-          label={sharing ? texts.unshare : texts.share}
-          active={sharing}
+          label={screen ? texts.unshare : texts.share}
+          active={screen}
           disabled={!mayShow}
           testid="toggle-screen"
-          press={() => void local.setScreen(!sharing)}
+          press={() => void local.setScreen(!screen)}
         >
           <ScreenIcon />
         </Control>
       )}
-      <CopyButton class="control" value={link}>
-        <LinkIcon />
-        <span>{texts.copyLink}</span>
-      </CopyButton>
+      <Control
+        label={hand === null ? texts.hand : texts.handDown}
+        active={hand !== null}
+        testid="toggle-hand"
+        press={() => local.setHand(hand === null)}
+      >
+        <HandIcon />
+      </Control>
+      {opener("people", texts.peopleButton, <PeopleIcon />)}
+      {opener("settings", texts.more, <SettingsIcon />)}
       <Control label={texts.leave} danger testid="leave" press={leave}>
         <LeaveIcon />
       </Control>
@@ -86,6 +117,7 @@ function Control(props: {
   active?: boolean;
   danger?: boolean;
   disabled?: boolean;
+  expanded?: boolean;
 }) {
   const look = ["control", props.off && "off", props.active && "active", props.danger && "danger"];
   return (
@@ -93,6 +125,7 @@ function Control(props: {
       type="button"
       class={look.filter(Boolean).join(" ")}
       disabled={props.disabled ?? false}
+      {...(props.expanded === undefined ? {} : { "aria-expanded": props.expanded })}
       data-testid={props.testid}
       onClick={props.press}
     >

@@ -8,7 +8,7 @@ export interface TileSize {
 const widest = 16 / 9;
 const tallest = 2 / 3;
 /** Below this a face is no face any more: rather scroll. */
-const minWidth = 136;
+const minWidth = 84;
 
 export function fitTiles(count: number, width: number, height: number, gap: number): TileSize {
   let best: TileSize = { width: 0, height: 0 };

@@ -1,4 +1,5 @@
 import { useEffect, useLayoutEffect, useReducer, useRef } from "preact/hooks";
+import { sound } from "./sound.ts";
 
 interface Source {
   on(name: "change", listener: () => void): () => void;
@@ -17,14 +18,17 @@ export function useHeadingFocus() {
   return heading;
 }
 
-/** Plays a track, or several together, in a video element. */
+/** Plays a track, or several together, in a video element, sound through the speaker that was chosen. */
 export function usePlayback(...tracks: (MediaStreamTrack | null)[]) {
   const video = useRef<HTMLVideoElement>(null);
   const present = tracks.filter((track) => track !== null);
   const ids = present.map((track) => track.id).join(" ");
+  useLayoutEffect(() => (video.current ? sound.attach(video.current) : undefined), []);
   // The tracks are the same as long as their ids are.
   useLayoutEffect(() => {
-    if (video.current) video.current.srcObject = present.length > 0 ? new MediaStream(present) : null;
+    if (!video.current) return;
+    video.current.srcObject = present.length > 0 ? new MediaStream(present) : null;
+    if (present.length > 0) sound.play(video.current);
   }, [ids]);
   return video;
 }
@@ -43,6 +47,43 @@ export function useSize(fit: (width: number, height: number) => void) {
     });
     observer.observe(watched);
     return () => observer.disconnect();
+  }, []);
+  return element;
+}
+
+/** Tells how tall an element is on the screen, in device pixels; 0 while nobody can see it. */
+export function useShown<T extends Element>(tell: (height: number) => void) {
+  const element = useRef<T>(null);
+  const latest = useRef(tell);
+  latest.current = tell;
+  useLayoutEffect(() => {
+    const watched = element.current;
+    if (!watched) return;
+    let height: number | undefined;
+    let inView: boolean | undefined;
+    function now(): void {
+      if (height === undefined || inView === undefined) return;
+      latest.current(inView && !document.hidden ? Math.round(height * devicePixelRatio) : 0);
+    }
+    const view = new IntersectionObserver(
+      (entries) => {
+        inView = entries.at(-1)?.isIntersecting ?? true;
+        now();
+      },
+      { threshold: 0.02 },
+    );
+    const size = new ResizeObserver(([entry]) => {
+      height = entry?.contentRect.height ?? 0;
+      now();
+    });
+    view.observe(watched);
+    size.observe(watched);
+    document.addEventListener("visibilitychange", now);
+    return () => {
+      view.disconnect();
+      size.disconnect();
+      document.removeEventListener("visibilitychange", now);
+    };
   }, []);
   return element;
 }

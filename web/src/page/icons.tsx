@@ -60,6 +60,60 @@ export const HostIcon = () => (
   </Icon>
 );
 
+export const HandIcon = () => (
+  <Icon>
+    <path d="M7.5 12V6.2a1.4 1.4 0 0 1 2.8 0V11M10.3 10.5V4.4a1.4 1.4 0 0 1 2.8 0v6.1M13.1 10.7V5.6a1.4 1.4 0 0 1 2.8 0v6M15.9 11.6V8.4a1.4 1.4 0 0 1 2.8 0v6.1a6.5 6.5 0 0 1-6.5 6.5c-2.6 0-4.2-1.2-5.4-3.3l-2.3-4a1.4 1.4 0 0 1 2.3-1.5l.7.8" />
+  </Icon>
+);
+
+export const ChatIcon = () => (
+  <Icon>
+    <path d="M5.5 5h13A2.5 2.5 0 0 1 21 7.5v7a2.5 2.5 0 0 1-2.5 2.5H11l-5 3.5V17h-.5A2.5 2.5 0 0 1 3 14.5v-7A2.5 2.5 0 0 1 5.5 5zM8 9.5h8M8 12.8h5" />
+  </Icon>
+);
+
+export const PeopleIcon = () => (
+  <Icon>
+    <circle cx="9" cy="8.5" r="3.3" />
+    <path d="M3 19c.4-3.4 2.8-5.2 6-5.2s5.6 1.8 6 5.2M15.5 5.6a3.2 3.2 0 0 1 0 5.8M17.6 14.2c2 .7 3.1 2.4 3.4 4.8" />
+  </Icon>
+);
+
+export const SettingsIcon = () => (
+  <Icon>
+    <path d="M4 7h9M18.5 7H20M4 17h1.5M11 17h9" />
+    <circle cx="15.8" cy="7" r="2.5" />
+    <circle cx="8.2" cy="17" r="2.5" />
+  </Icon>
+);
+
+export const PinIcon = () => (
+  <Icon>
+    <path d="M9 4h6M10 4v5.5L7 13.5h10L14 9.5V4M12 13.5V21" />
+  </Icon>
+);
+
+export const CloseIcon = () => (
+  <Icon>
+    <path d="m6 6 12 12M18 6 6 18" />
+  </Icon>
+);
+
+export const ShieldIcon = () => (
+  <Icon>
+    <path d="M12 3.5 5 6v5.5c0 4.4 2.9 7.4 7 9 4.1-1.6 7-4.6 7-9V6zM9 12l2.2 2.2L15.2 10" />
+  </Icon>
+);
+
+/** Three bars, of which the class beside it lights some. */
+export const QualityIcon = () => (
+  <svg class="icon bars" viewBox="0 0 24 24" aria-hidden="true" focusable="false">
+    <path class="bar-1" d="M6 19v-4" />
+    <path class="bar-2" d="M12 19v-9" />
+    <path class="bar-3" d="M18 19V5" />
+  </svg>
+);
+
 /** The three corners of a mesh. */
 export const Mark = () => (
   <svg class="mark" viewBox="0 0 32 32" aria-hidden="true" focusable="false">

@@ -3,9 +3,10 @@ import { App } from "./app.tsx";
 import "./css/base.css";
 import "./css/lobby.css";
 import "./css/meeting.css";
-import { language } from "./texts.ts";
+import "./css/panels.css";
+import { preferences } from "./preferences.ts";
 
-document.documentElement.lang = language;
+preferences.apply();
 
 const root = document.getElementById("app");
 if (root) render(<App />, root);

@@ -1,13 +1,19 @@
 import { useState } from "preact/hooks";
 import type { LocalMedia } from "../mesh/local-media.ts";
 import type { MeshView } from "../mesh/mesh.ts";
-import { Controls } from "./controls.tsx";
+import { Controls, canShare, type PanelName } from "./controls.tsx";
+import { useLoudness } from "./devices.tsx";
 import { fitTiles } from "./fit.ts";
 import { useHeadingFocus, useSize, useSource } from "./hooks.ts";
+import { notices } from "./live.ts";
 import { CopyButton } from "./parts.tsx";
+import { People } from "./people.tsx";
 import { linkOf } from "./place.ts";
 import { MediaAdvice } from "./prejoin.tsx";
 import type { Session } from "./session.ts";
+import { Help, Settings } from "./settings.tsx";
+import { useShortcuts } from "./shortcuts.ts";
+import { sound } from "./sound.ts";
 import { texts } from "./texts.ts";
 import { Tile, type TileProps } from "./tile.tsx";
 
@@ -23,15 +29,42 @@ export function Meeting({ session, local, leave }: MeetingProps) {
   useSource(session.mesh);
   useSource(local);
   const heading = useHeadingFocus();
+  const [panel, setPanel] = useState<PanelName | "">("");
+  const [pinned, setPinned] = useState("");
+  const speaking = useOwnVoice(local);
+  const toggle = (name: PanelName) => setPanel((now) => (now === name ? "" : name));
+  const close = () => setPanel("");
+
   const view = session.mesh.view();
-  const tiles = tilesOf(view, local, session.name);
-  const screens = tiles.filter(({ kind }) => kind === "screen");
-  const cameras = tiles.filter(({ kind }) => kind === "camera");
-  const free = view.role === "host" || !view.policy;
-  const alone = view.peers.length === 0 && screens.length === 0;
+  const free = view.role !== "guest" || !view.policy;
+  const maySpeak = free || (view.policy?.speak ?? true);
+  const mayShow = free || (view.policy?.camera ?? true);
+  useShortcuts(shortcutsOf(local, { maySpeak, mayShow }, toggle, close));
+
+  const tiles = tilesOf(view, local, speaking);
+  const many = tiles.length > 1;
+  const drawn = tiles.map((tile) => {
+    const id = `${tile.peerId} ${tile.kind}`;
+    return {
+      ...tile,
+      pinned: many && pinned === id,
+      shown: (height: number) => {
+        if (!tile.self) session.show(tile.peerId, tile.kind, height);
+      },
+      ...(many ? { pin: () => setPinned(pinned === id ? "" : id) } : {}),
+    };
+  });
+  const chosen = drawn.filter((tile) => tile.pinned);
+  const stage = chosen.length > 0 ? chosen : drawn.filter(({ kind }) => kind === "screen");
+  const rest = drawn.filter((tile) => !stage.includes(tile));
+  const alone = view.peers.length === 0 && stage.length === 0;
   const link = linkOf(session.key);
   return (
-    <div class="meeting" data-testid="meeting" data-status={view.status}>
+    <div
+      class={panel === "" ? "meeting" : "meeting with-panel"}
+      data-testid="meeting"
+      data-status={view.status}
+    >
       <header>
         <h1 ref={heading} tabIndex={-1} dir="auto">
           {view.meetingName || texts.untitled}
@@ -41,27 +74,50 @@ export function Meeting({ session, local, leave }: MeetingProps) {
       <p class="banner" role="status" data-testid="banner">
         {view.status === "reconnecting" ? texts.reconnecting : ""}
       </p>
+      <SoundGate />
       <MediaAdvice local={local} />
-      <main class={alone ? "with-invitation" : screens.length > 0 ? "with-stage" : ""}>
-        {alone && (
-          <div class="invitation">
-            <p>{texts.alone}</p>
-            <CopyButton class="secondary" value={link}>
-              {texts.copyLink}
-            </CopyButton>
-          </div>
+      <div class="middle">
+        <main class={alone ? "with-invitation" : stage.length > 0 ? "with-stage" : ""}>
+          {alone && (
+            <div class="invitation">
+              <p>{texts.alone}</p>
+              <CopyButton class="secondary" value={link}>
+                {texts.copyLink}
+              </CopyButton>
+            </div>
+          )}
+          {stage.length > 0 && <Grid label={texts.share} tiles={stage} stage />}
+          <Grid label={texts.participants} tiles={rest} />
+        </main>
+        {panel === "people" && (
+          <People session={session} view={view} media={local.state()} link={link} close={close} />
         )}
-        {screens.length > 0 && <Grid label={texts.share} tiles={screens} stage />}
-        <Grid label={texts.participants} tiles={cameras} />
-      </main>
+        {panel === "settings" && <Settings local={local} close={close} />}
+        {panel === "help" && <Help close={close} />}
+      </div>
       <Controls
         local={local}
-        link={link}
-        maySpeak={free || (view.policy?.speak ?? true)}
-        mayShow={free || (view.policy?.camera ?? true)}
+        maySpeak={maySpeak}
+        mayShow={mayShow}
+        panel={panel}
+        toggle={toggle}
         leave={leave}
       />
     </div>
+  );
+}
+
+/** Some browsers play no sound before a press on the page. */
+function SoundGate() {
+  useSource(sound);
+  if (!sound.blocked()) return null;
+  return (
+    <p class="banner row" role="alert" data-testid="sound-gate">
+      {texts.soundBlocked}
+      <button type="button" class="secondary small" onClick={sound.unblock}>
+        {texts.hearNow}
+      </button>
+    </p>
   );
 }
 
@@ -83,46 +139,95 @@ function Grid({ label, tiles, stage = false }: { label: string; tiles: TileProps
   );
 }
 
+/** Whether we are heard, shown as it is shown of the others. */
+function useOwnVoice(local: LocalMedia): boolean {
+  const [until, setUntil] = useState(0);
+  const on = local.state().audio;
+  useLoudness(on ? local.tracks().audio : null, (level) => {
+    const now = performance.now();
+    if (level > 0.03 && until < now + 500) setUntil(now + 900);
+    else if (until !== 0 && until < now) setUntil(0);
+  });
+  return on && until > 0;
+}
+
+/** What keys do. What they did is said, for who does not see it. */
+function shortcutsOf(
+  local: LocalMedia,
+  may: { maySpeak: boolean; mayShow: boolean },
+  toggle: (panel: PanelName) => void,
+  close: () => void,
+) {
+  const say = (what: keyof typeof texts.nowOn, on: boolean) =>
+    notices.say((on ? texts.nowOn : texts.nowOff)[what]);
+  return {
+    m: () =>
+      may.maySpeak && void local.setAudio(!local.state().audio).then(() => say("mic", local.state().audio)),
+    v: () =>
+      may.mayShow &&
+      void local.setCamera(!local.state().video).then(() => say("camera", local.state().video)),
+    s: () =>
+      may.mayShow &&
+      canShare &&
+      void local.setScreen(!local.state().screen).then(() => say("screen", local.state().screen)),
+    h: () => local.setHand(local.state().hand === null),
+    p: () => toggle("people"),
+    "?": () => toggle("help"),
+    Escape: close,
+  };
+}
+
+type Drawn = Omit<TileProps, "pinned" | "pin" | "shown">;
+
 /** Our own tile first, then the others in the order they came; a screen is a tile of its own. */
-function tilesOf(view: MeshView, local: LocalMedia, ownName: string): TileProps[] {
-  const own = { tracks: local.tracks(), media: local.state() };
+function tilesOf(view: MeshView, local: LocalMedia, speaking: boolean): Drawn[] {
+  const media = local.state();
   const everyone = [
     {
-      ...own,
+      tracks: local.tracks(),
+      // The server's time, as soon as it has said it: it is what the others order by.
+      media: { ...media, hand: media.hand === null ? null : (view.hand ?? media.hand) },
       peerId: view.selfId,
-      name: ownName,
+      name: view.name,
       self: true,
-      host: view.role === "host",
+      host: view.role !== "guest",
       away: false,
       state: "connected" as const,
+      speaking,
+      quality: "unknown" as const,
     },
-    ...view.peers.map(({ info, state, tracks }) => ({
+    ...view.peers.map(({ info, state, tracks, speaking, quality }) => ({
       tracks,
       media: info.media,
       peerId: info.peer_id,
       name: info.name,
       self: false,
-      host: info.role === "host",
+      host: info.role !== "guest",
       away: info.state === "away",
       state,
+      speaking,
+      quality: quality.level,
     })),
   ];
+  const hands = everyone.flatMap(({ media }) => media.hand ?? []).sort((a, b) => a - b);
   return everyone.flatMap(({ tracks, media, ...who }) => {
-    const camera: TileProps = {
+    const camera: Drawn = {
       ...who,
       kind: "camera",
       audio: tracks.audio,
       video: tracks.camera,
       audioOn: media.audio,
       videoOn: media.video,
+      hand: media.hand === null ? 0 : hands.indexOf(media.hand) + 1,
     };
-    const screen: TileProps = {
+    const screen: Drawn = {
       ...who,
       kind: "screen",
       audio: null,
       video: tracks.screen,
       audioOn: false,
       videoOn: tracks.screen !== null,
+      hand: 0,
     };
     return media.screen ? [camera, screen] : [camera];
   });

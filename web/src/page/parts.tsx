@@ -3,6 +3,7 @@ import { useRef, useState } from "preact/hooks";
 import { codeOf } from "../mesh/errors.ts";
 import { Mark } from "./icons.tsx";
 import { notices } from "./live.ts";
+import { Preferences } from "./settings.tsx";
 import { sentence, texts } from "./texts.ts";
 
 export function Brand() {
@@ -20,6 +21,9 @@ export function Lobby({ children }: { children: ComponentChildren }) {
     <div class="lobby">
       <header>
         <Brand />
+        <div class="preferences">
+          <Preferences />
+        </div>
       </header>
       <main>{children}</main>
     </div>

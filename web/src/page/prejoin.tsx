@@ -2,6 +2,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import type { LocalMedia } from "../mesh/local-media.ts";
 import type { MeetingInfo } from "../mesh/protocol.ts";
 import { CameraSwitch, MicSwitch } from "./controls.tsx";
+import { DevicePickers } from "./devices.tsx";
 import { usePlayback, useSource } from "./hooks.ts";
 import { Lobby, Problem, useTask } from "./parts.tsx";
 import { rememberedName } from "./storage.ts";
@@ -119,6 +120,7 @@ function Preview({ local }: { local: LocalMedia }) {
         </div>
       </div>
       <MediaAdvice local={local} />
+      <DevicePickers local={local} />
     </div>
   );
 }

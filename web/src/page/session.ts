@@ -1,8 +1,10 @@
 /** Being in a meeting, as the page sees it: a mesh that sends what the user has switched on. */
 import type { Api } from "../mesh/api.ts";
+import { everything, type Wish } from "../mesh/budget.ts";
 import type { LocalMedia } from "../mesh/local-media.ts";
 import { createMesh, type Mesh } from "../mesh/mesh.ts";
 import type { PeerState } from "../mesh/peer.ts";
+import type { MediaState } from "../mesh/protocol.ts";
 import { createSignaling, openSocket } from "../mesh/signaling.ts";
 import { notices } from "./live.ts";
 import { base } from "./place.ts";
@@ -19,7 +21,8 @@ declare global {
 export interface Session {
   mesh: Mesh;
   key: string;
-  name: string;
+  /** What of whom is on our screen: a camera's or screen's height in device pixels, 0 for hidden. */
+  show(peerId: string, kind: "camera" | "screen", height: number): void;
   leave(): void;
 }
 
@@ -52,7 +55,7 @@ export async function joinMeeting(
   return {
     mesh,
     key: seat.key,
-    name: seat.name,
+    show: createShow(mesh),
     leave() {
       stopPushing();
       const left = mesh.leave();
@@ -63,20 +66,42 @@ export async function joinMeeting(
   };
 }
 
-/** Says who comes and goes, and whose connection is in trouble. */
+/** Pictures are asked for in few sizes, so that a window being resized is not a flood. */
+const heights = [0, 120, 180, 240, 360, 540, 720];
+
+function createShow(mesh: Mesh): Session["show"] {
+  const shown = new Map<string, Wish>();
+  return (peerId, kind, height) => {
+    const before = shown.get(peerId) ?? everything;
+    const size = heights.find((step) => step >= height) ?? everything.camera;
+    const wish = kind === "camera" ? { ...before, camera: size } : { ...before, screen: height > 0 };
+    if (wish.camera === before.camera && wish.screen === before.screen) return;
+    shown.set(peerId, wish);
+    mesh.show(peerId, wish);
+  };
+}
+
+/** Says who comes and goes, raises a hand or shares, and whose connection is in trouble. */
 function announce(mesh: Mesh): void {
   const states = new Map<string, PeerState>();
+  const media = new Map<string, MediaState>();
   let wasReconnecting = false;
   mesh.on("joined", (peer) => notices.say(texts.joined(peer.name)));
   mesh.on("left", ({ peer }) => notices.say(texts.left(peer.name)));
   mesh.on("change", () => {
     const view = mesh.view();
     for (const { info, state } of view.peers) {
+      const earlier = media.get(info.peer_id) ?? info.media;
+      media.set(info.peer_id, info.media);
+      if (info.media.hand !== null && earlier.hand === null) notices.say(texts.raised(info.name));
+      if (info.media.screen && !earlier.screen) notices.say(texts.shares(info.name));
       const before = states.get(info.peer_id);
       states.set(info.peer_id, state);
       // A first connection is no news; that it broke, came back, or never came is.
       const news =
-        before !== undefined && before !== state && (before !== "connecting" || state === "failed");
+        before !== undefined &&
+        before !== state &&
+        (before !== "connecting" || state === "failed" || state === "refused");
       if (news) notices.say(texts.peerState(info.name, texts.states[state]));
     }
     if (wasReconnecting && view.status === "joined") notices.say(texts.back_online);

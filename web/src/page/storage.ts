@@ -5,7 +5,7 @@ const hostKeysKey = "signald.host-keys";
 /** Meetings are short-lived; older keys fit nothing any more. */
 const maxHostKeys = 20;
 
-function read(key: string): string | null {
+export function read(key: string): string | null {
   try {
     return localStorage.getItem(key);
   } catch {
@@ -13,7 +13,7 @@ function read(key: string): string | null {
   }
 }
 
-function write(key: string, value: string): void {
+export function write(key: string, value: string): void {
   try {
     localStorage.setItem(key, value);
   } catch {
@@ -23,6 +23,11 @@ function write(key: string, value: string): void {
 
 export const rememberedName = () => read(nameKey) ?? "";
 export const rememberName = (name: string) => write(nameKey, name);
+
+export type DeviceKind = "audio" | "camera" | "speaker";
+
+export const rememberedDevice = (kind: DeviceKind) => read(`signald.device.${kind}`) ?? "";
+export const rememberDevice = (kind: DeviceKind, id: string) => write(`signald.device.${kind}`, id);
 
 function hostKeys(): [string, string][] {
   try {

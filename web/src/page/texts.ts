@@ -1,4 +1,4 @@
-/** Every sentence of the page, in English and Chinese, chosen by the browser's language. */
+/** Every sentence of the page, in English and Chinese. */
 import type { MediaProblem } from "../mesh/media.ts";
 import type { PeerState } from "../mesh/peer.ts";
 
@@ -46,6 +46,75 @@ const en = {
   share: "Share screen",
   unshare: "Stop sharing",
   leave: "Leave",
+  hand: "Raise hand",
+  handDown: "Lower hand",
+  handUp: "hand up",
+  handPlace: (place: number) => `hand up, number ${place}`,
+  more: "Settings",
+  peopleButton: "People",
+  close: "Close",
+  camera: "Camera",
+  microphone: "Microphone",
+  speaker: "Speaker",
+  device: (kind: string, n: number) => `${kind} ${n}`,
+  micLevel: "Level of your microphone",
+  language: "Language",
+  languageAuto: "As the browser",
+  theme: "Appearance",
+  themes: { auto: "As the system", light: "Light", dark: "Dark" },
+  invite: "Invite",
+  places: (here: number, most: number) => `${here} of ${most} places taken`,
+  full: (most: number) =>
+    `The meeting is full. Everyone sends to everyone here, so ${most} is as many as work well together.`,
+  crowded: "Many are here: pictures are smaller, so that the sound stays good.",
+  pin: (name: string) => `Pin ${name}`,
+  unpin: (name: string) => `Unpin ${name}`,
+  rename: "Change name",
+  save: "Save",
+  qualities: { unknown: "unknown", good: "good", fair: "fair", poor: "poor" },
+  connectionIs: (quality: string) => `Connection: ${quality}`,
+  details: {
+    route: "Way",
+    direct: "straight",
+    relay: "through a relay",
+    rtt: "Delay, there and back",
+    lossIn: "Lost on the way here",
+    lossOut: "Lost on the way there",
+    in: "Received",
+    out: "Sent",
+    available: "Room for sending",
+    audio: "Sound",
+    trust: "Certificate",
+    unknown: "not known yet",
+  },
+  trust: {
+    verified: "as announced to everyone",
+    unverified: "not announced: this program cannot do it",
+    refused: "another than announced: refused",
+  },
+  refusedOf: (name: string) =>
+    `${name} was refused: the certificate is not the announced one. Someone may be listening in.`,
+  safety: "Safety number",
+  safetyHint:
+    "Read it out to each other. If everyone sees the same digits, nobody sits in between. It changes when someone comes or goes.",
+  noSafety: "There is none: someone uses a program without a certificate of their own.",
+  shortcuts: "Keyboard shortcuts",
+  shortcutOf: {
+    m: "microphone on, off",
+    v: "camera on, off",
+    s: "share screen, stop",
+    h: "raise hand, lower",
+    c: "chat",
+    p: "people",
+    "?": "this list",
+    Esc: "close what is open",
+  },
+  soundBlocked: "The browser holds back the sound.",
+  hearNow: "Play sound",
+  nowOn: { mic: "Microphone on", camera: "Camera on", screen: "You share your screen" },
+  nowOff: { mic: "Microphone off", camera: "Camera off", screen: "You share no more" },
+  raised: (name: string) => `${name} raises a hand`,
+  shares: (name: string) => `${name} shares a screen`,
   you: "You",
   people: (n: number) => (n === 1 ? "Only you are here" : `${n} people`),
   screenOf: (name: string) => `${name}: screen`,
@@ -61,6 +130,7 @@ const en = {
     connected: "connected",
     reconnecting: "reconnecting",
     failed: "not connected",
+    refused: "refused: wrong certificate",
   } satisfies Record<PeerState, string>,
   reconnecting: "Connection to the server lost, reconnecting. Sound and picture go on meanwhile.",
   back_online: "Connected again.",
@@ -154,6 +224,72 @@ const zh: Texts = {
   share: "共享屏幕",
   unshare: "停止共享",
   leave: "离开",
+  hand: "举手",
+  handDown: "放下手",
+  handUp: "已举手",
+  handPlace: (place) => `已举手，第 ${place} 位`,
+  more: "设置",
+  peopleButton: "成员",
+  close: "关闭",
+  camera: "摄像头",
+  microphone: "麦克风",
+  speaker: "扬声器",
+  device: (kind, n) => `${kind} ${n}`,
+  micLevel: "麦克风音量",
+  language: "语言",
+  languageAuto: "跟随浏览器",
+  theme: "外观",
+  themes: { auto: "跟随系统", light: "浅色", dark: "深色" },
+  invite: "邀请",
+  places: (here, most) => `已有 ${here} 人，最多 ${most} 人`,
+  full: (most) => `会议已满。这里人人直接互传音视频，${most} 人以内效果才好。`,
+  crowded: "人数较多：画面会变小，以保证声音清晰。",
+  pin: (name) => `固定 ${name}`,
+  unpin: (name) => `取消固定 ${name}`,
+  rename: "改名",
+  save: "保存",
+  qualities: { unknown: "未知", good: "良好", fair: "一般", poor: "较差" },
+  connectionIs: (quality) => `连接：${quality}`,
+  details: {
+    route: "路径",
+    direct: "直连",
+    relay: "经中继",
+    rtt: "往返延迟",
+    lossIn: "接收丢包",
+    lossOut: "发送丢包",
+    in: "接收",
+    out: "发送",
+    available: "可用上行",
+    audio: "声音",
+    trust: "证书",
+    unknown: "尚不清楚",
+  },
+  trust: {
+    verified: "与公布的一致",
+    unverified: "未公布：对方的程序不支持",
+    refused: "与公布的不一致：已拒绝",
+  },
+  refusedOf: (name) => `已拒绝 ${name}：证书与公布的不一致，可能有人在窃听。`,
+  safety: "安全码",
+  safetyHint: "请互相念出来核对。所有人看到的数字相同，就说明中间没有别人。有人进出时它会改变。",
+  noSafety: "暂无：有人使用的程序没有自己的证书。",
+  shortcuts: "键盘快捷键",
+  shortcutOf: {
+    m: "开关麦克风",
+    v: "开关摄像头",
+    s: "开始或停止共享屏幕",
+    h: "举手或放下",
+    c: "聊天",
+    p: "成员",
+    "?": "显示此列表",
+    Esc: "关闭已打开的面板",
+  },
+  soundBlocked: "浏览器暂时禁止了声音。",
+  hearNow: "播放声音",
+  nowOn: { mic: "麦克风已打开", camera: "摄像头已打开", screen: "您正在共享屏幕" },
+  nowOff: { mic: "麦克风已关闭", camera: "摄像头已关闭", screen: "您已停止共享" },
+  raised: (name) => `${name} 举手了`,
+  shares: (name) => `${name} 正在共享屏幕`,
   you: "您",
   people: (n) => (n === 1 ? "只有您一人" : `${n} 人`),
   screenOf: (name) => `${name} 的屏幕`,
@@ -164,7 +300,13 @@ const zh: Texts = {
   noCamera: "摄像头已关闭",
   away: "暂离",
   host: "主持人",
-  states: { connecting: "连接中", connected: "已连接", reconnecting: "重新连接中", failed: "未连接" },
+  states: {
+    connecting: "连接中",
+    connected: "已连接",
+    reconnecting: "重新连接中",
+    failed: "未连接",
+    refused: "已拒绝：证书不符",
+  },
   reconnecting: "与服务器的连接已断开，正在重新连接。声音和画面不受影响。",
   back_online: "已重新连接。",
   joined: (name) => `${name} 加入了会议`,
@@ -212,13 +354,31 @@ const zh: Texts = {
   },
 };
 
-const chinese = navigator.languages
-  .find((tag) => /^(zh|en)\b/i.test(tag))
-  ?.toLowerCase()
-  .startsWith("zh");
+const languages = {
+  en: { tag: "en", name: "English", texts: en },
+  zh: { tag: "zh-CN", name: "中文", texts: zh },
+};
 
-export const language = chinese ? "zh-CN" : "en";
-export const texts: Texts = chinese ? zh : en;
+export type Language = keyof typeof languages;
+export const languageNames = Object.entries(languages).map(([id, { name }]) => ({
+  id: id as Language,
+  name,
+}));
+
+/** What the browser asks for first among what we have. */
+export function languageOfBrowser(): Language {
+  const wanted = navigator.languages.find((tag) => /^(zh|en)\b/i.test(tag));
+  return wanted?.toLowerCase().startsWith("zh") ? "zh" : "en";
+}
+
+/** Of the language in force. Read it when drawing, never before. */
+export let texts: Texts = en;
+
+/** Everything drawn from now on is in this language. Returns its tag. */
+export function speak(language: Language): string {
+  texts = languages[language].texts;
+  return languages[language].tag;
+}
 
 export function sentence(code: string): string {
   return texts.errors[code] ?? texts.errors.other ?? code;

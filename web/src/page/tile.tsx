@@ -1,6 +1,7 @@
 import type { PeerState } from "../mesh/peer.ts";
-import { usePlayback } from "./hooks.ts";
-import { CameraOffIcon, HostIcon, MicOffIcon } from "./icons.tsx";
+import type { Quality } from "../mesh/quality.ts";
+import { usePlayback, useShown } from "./hooks.ts";
+import { CameraOffIcon, HandIcon, HostIcon, MicOffIcon, PinIcon, QualityIcon } from "./icons.tsx";
 import { texts } from "./texts.ts";
 
 export interface TileProps {
@@ -16,16 +17,28 @@ export interface TileProps {
   /** What the participant says is on. */
   audioOn: boolean;
   videoOn: boolean;
+  speaking: boolean;
+  /** Its place among the raised hands; 0 while down. */
+  hand: number;
+  quality: Quality["level"];
+  pinned: boolean;
+  /** Absent: there is nothing to pin it over. */
+  pin?: () => void;
+  /** How tall it is shown. */
+  shown(height: number): void;
 }
 
 export function Tile(props: TileProps) {
   const { peerId, name, kind, self, state, audioOn, videoOn } = props;
   // Our own sound is never played back to us.
   const video = usePlayback(self ? null : props.audio, videoOn ? props.video : null);
+  const tile = useShown<HTMLLIElement>(props.shown);
   const camera = kind === "camera";
+  const title = camera ? name : texts.screenOf(name);
   return (
     <li
-      class={`tile ${kind}`}
+      ref={tile}
+      class={`tile ${kind} ${props.speaking && camera ? "speaking" : ""}`}
       data-testid="tile"
       data-kind={kind}
       data-peer-id={peerId}
@@ -33,6 +46,8 @@ export function Tile(props: TileProps) {
       data-state={state}
       data-audio={audioOn ? "on" : "off"}
       data-video={videoOn ? "on" : "off"}
+      data-speaking={props.speaking}
+      data-pinned={props.pinned}
     >
       <video
         ref={video}
@@ -41,7 +56,7 @@ export function Tile(props: TileProps) {
         autoPlay
         playsInline
         muted={self}
-        aria-label={camera ? name : texts.screenOf(name)}
+        aria-label={title}
       />
       {!videoOn && (
         <span class={`avatar hue-${hueOf(peerId)}`} aria-hidden="true">
@@ -54,15 +69,46 @@ export function Tile(props: TileProps) {
           {texts.states[state]}
         </span>
       )}
+      {props.pin && (
+        <button
+          type="button"
+          class="pin"
+          aria-pressed={props.pinned}
+          aria-label={props.pinned ? texts.unpin(title) : texts.pin(title)}
+          title={props.pinned ? texts.unpin(title) : texts.pin(title)}
+          data-testid="pin"
+          onClick={props.pin}
+        >
+          <PinIcon />
+        </button>
+      )}
       <div class="plate">
+        {props.hand > 0 && camera && (
+          <span
+            class="badge hand"
+            role="img"
+            aria-label={texts.handPlace(props.hand)}
+            data-testid="badge-hand"
+          >
+            <HandIcon />
+            <b>{props.hand}</b>
+          </span>
+        )}
         {props.host && camera && <Badge text={texts.host} icon={<HostIcon />} kind="host" />}
         <span class="name" dir="auto" data-testid="tile-name">
-          {camera ? name : texts.screenOf(name)}
+          {title}
         </span>
         {self && camera && <span class="you">{texts.you}</span>}
         {props.away && <span class="you">{texts.away}</span>}
         {camera && !audioOn && <Badge text={texts.muted} icon={<MicOffIcon />} kind="muted" />}
         {camera && !videoOn && <Badge text={texts.noCamera} icon={<CameraOffIcon />} kind="no-camera" />}
+        {camera && (props.quality === "fair" || props.quality === "poor") && (
+          <Badge
+            text={texts.connectionIs(texts.qualities[props.quality])}
+            icon={<QualityIcon />}
+            kind={`quality ${props.quality}`}
+          />
+        )}
       </div>
     </li>
   );

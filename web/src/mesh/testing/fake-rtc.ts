@@ -11,13 +11,20 @@ export interface FakeRtc extends Rtc {
   readonly closed: boolean;
   become(state: RTCPeerConnectionState): void;
   find(candidate: string | null): void;
+  /** The configurations it was given, in order. */
+  readonly configurations: RTCConfiguration[];
 }
 
 interface Line {
   kind: string;
   mid: string | null;
   direction: string;
-  sender: { track: unknown; replaceTrack(track: unknown): Promise<void>; setStreams(): void };
+  sender: {
+    track: unknown;
+    replaceTrack(track: unknown): Promise<void>;
+    setStreams(): void;
+    getParameters(): { encodings: object[] };
+  };
   receiver: { track: { kind: string } };
   stop(): void;
 }
@@ -48,6 +55,7 @@ export function fakeRtc(): FakeRtc {
           line.sender.track = track;
         },
         setStreams() {},
+        getParameters: () => ({ encodings: [] }),
       },
       receiver: { track: { kind } },
       stop() {
@@ -106,6 +114,7 @@ export function fakeRtc(): FakeRtc {
       return line;
     },
     getTransceivers: () => lines,
+    createDataChannel: () => ({ readyState: "connecting", onopen: null, onmessage: null, send() {} }),
     async setLocalDescription() {
       await Promise.resolve();
       if (signalingState === "have-remote-offer") {
@@ -149,7 +158,10 @@ export function fakeRtc(): FakeRtc {
       restartWanted = true;
       checkNegotiation();
     },
-    setConfiguration() {},
+    configurations: [] as RTCConfiguration[],
+    setConfiguration(configuration: RTCConfiguration) {
+      fake.configurations.push(configuration);
+    },
     async getStats() {
       return new Map();
     },
@@ -178,8 +190,10 @@ export function fakeRtcEnvironment(): RtcEnvironment & { made: FakeRtc[]; last()
       if (!rtc) throw new Error("no connection was made");
       return rtc;
     },
-    connection() {
+    identity: async () => null,
+    connection(configuration) {
       const rtc = fakeRtc();
+      rtc.configurations.push(configuration);
       made.push(rtc);
       return rtc;
     },
