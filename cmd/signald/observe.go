@@ -165,6 +165,9 @@ func (s *server) listenForOperator(m *metrics.Metrics) error {
 	if node, ok := s.others.(*cluster.Node); ok {
 		sources.Cluster, sources.Up = node.Stats(), node.Up
 	}
+	if s.relay != nil {
+		sources.Relay = s.relay
+	}
 	m.Watch(sources)
 	l, err := net.Listen("tcp", s.config.MetricsListen)
 	if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	stdlog "log"
@@ -22,7 +23,7 @@ import (
 	"signald/internal/cluster"
 	"signald/internal/geo"
 	"signald/internal/httpapi"
-	"signald/internal/ice"
+	"signald/internal/ice/relay"
 	"signald/internal/limits"
 	"signald/internal/metrics"
 	"signald/internal/participants"
@@ -47,6 +48,8 @@ type server struct {
 	guesses      *limits.PerIP
 	elsewhere    *limits.Elsewhere
 	sockets      *socketio.Server
+	tls          *tls.Config   // nil: plain HTTP
+	relay        *relay.Server // nil: no TURN server inside
 	http         *http.Server
 	listener     *listener
 	operator     *operator
@@ -95,7 +98,13 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 		return nil, fmt.Errorf("register with the database: %w", err)
 	}
 	s.elsewhere = limits.NewElsewhere(3 * repeatCounts)
-	servers := ice.Config{STUN: c.STUN, TURN: c.TURN, Secret: c.TURNSecret, TTL: c.TURNTTL}
+	if s.tls, err = newTLS(c, log); err != nil {
+		return nil, err
+	}
+	servers, err := s.iceServers(ctx)
+	if err != nil {
+		return nil, err
+	}
 	limit := func(perSecond float64, burst int) *limits.PerIP {
 		if c.RateLimits == "off" {
 			perSecond = 0
@@ -138,13 +147,9 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 
 // listen opens the port.
 func (s *server) listen(handler http.Handler) error {
-	tlsConfig, err := newTLS(s.config, s.log)
-	if err != nil {
-		return err
-	}
 	s.http = &http.Server{
 		Handler:           handler,
-		TLSConfig:         tlsConfig,
+		TLSConfig:         s.tls,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
@@ -224,6 +229,9 @@ func (s *server) Close() {
 	s.operator.close()
 	if s.listener.Listener != nil {
 		_ = s.listener.Close() // closed by Shutdown as a rule
+	}
+	if s.relay != nil {
+		s.relay.Close()
 	}
 	if s.places != nil {
 		s.places.Close()

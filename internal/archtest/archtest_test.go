@@ -35,6 +35,7 @@ var rules = []rule{
 	onlyImportedBy("internal/webhook", "cmd/"),
 	libraryOnlyIn("github.com/zishang520/", "internal/socketio"),
 	libraryOnlyIn("github.com/prometheus/", "internal/metrics"),
+	libraryOnlyIn("github.com/pion/", "internal/ice/relay"),
 }
 
 func importsNothingOfOurs(paths ...string) rule {

@@ -7,6 +7,7 @@ import (
 	"crypto/sha1" //nolint:gosec // what coturn's REST convention asks for
 	"encoding/base64"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -33,12 +34,25 @@ func (c Config) Servers(peerID string, now time.Time) []Server {
 	}
 	if len(c.TURN) > 0 {
 		username := strconv.FormatInt(now.Add(c.TTL).Unix(), 10) + ":" + peerID
-		mac := hmac.New(sha1.New, []byte(c.Secret))
-		mac.Write([]byte(username))
-		servers = append(servers, Server{
-			URLs: c.TURN, Username: username,
-			Credential: base64.StdEncoding.EncodeToString(mac.Sum(nil)),
-		})
+		servers = append(servers, Server{URLs: c.TURN, Username: username, Credential: Credential(c.Secret, username)})
 	}
 	return servers
+}
+
+// Credential is the password that belongs to a username.
+func Credential(secret, username string) string {
+	mac := hmac.New(sha1.New, []byte(secret))
+	mac.Write([]byte(username))
+	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// Parse takes a username apart. One that names no participant, or no time, is none
+// of ours.
+func Parse(username string) (peerID string, expires time.Time, ok bool) {
+	seconds, peerID, _ := strings.Cut(username, ":")
+	n, err := strconv.ParseInt(seconds, 10, 64)
+	if err != nil || n <= 0 || peerID == "" {
+		return "", time.Time{}, false
+	}
+	return peerID, time.Unix(n, 0), true
 }

@@ -14,6 +14,7 @@ import (
 
 	"signald/internal/cluster"
 	"signald/internal/fault"
+	"signald/internal/ice/relay"
 	"signald/internal/protocol"
 	"signald/internal/rooms"
 	"signald/internal/socketio"
@@ -89,6 +90,7 @@ type Sources struct {
 	Late    func() int     // departures that wait for the store
 	Cluster *cluster.Stats // nil: this node is alone
 	Up      func() bool    // whether other nodes can be reached
+	Relay   *relay.Server  // nil: no TURN server inside
 }
 
 const outboxHelp = "Messages that a queue had no room for, by reason. slow_consumer: the client did not read, and was cut; " +
@@ -118,6 +120,9 @@ func (m *Metrics) Watch(s Sources) {
 	m.counter("roster_bytes_total", bytes, &room.MapBytes, prometheus.Labels{"protocol": "1"})
 	m.counter("roster_bytes_total", bytes, &room.DeltaBytes, prometheus.Labels{"protocol": "2"})
 
+	if s.Relay != nil {
+		m.watchRelay(s.Relay)
+	}
 	if s.Cluster == nil {
 		return
 	}
@@ -131,6 +136,21 @@ func (m *Metrics) Watch(s Sources) {
 	m.counter("cluster_failed_total", "Messages to other nodes that Redis did not take.", &s.Cluster.Failed, nil)
 	m.counter("cluster_received_total", "Messages from other nodes.", &s.Cluster.Received, nil)
 	m.counter("cluster_dropped_total", "Messages to other nodes that the queue had no room for.", &s.Cluster.Dropped, nil)
+}
+
+func (m *Metrics) watchRelay(r *relay.Server) {
+	const bytes, refused = "Bytes that the TURN server relayed, to or from peers.", "What the TURN server refused: credentials, " +
+		"allocations over a quota, peers in denied networks, TCP connections over the limit."
+	stats := r.Stats()
+	m.gauge("turn_allocations", "Allocations of the TURN server now.", func() float64 { return float64(r.Count()) }, nil)
+	m.counter("turn_allocations_total", "Allocations that the TURN server made.", &stats.Allocations, nil)
+	m.counter("turn_relayed_bytes_total", bytes, &stats.ToPeers, prometheus.Labels{"direction": "to_peers"})
+	m.counter("turn_relayed_bytes_total", bytes, &stats.FromPeers, prometheus.Labels{"direction": "from_peers"})
+	m.counter("turn_dropped_bytes_total", "Bytes over the bandwidth of an allocation.", &stats.OverBandwidth, nil)
+	m.counter("turn_refused_total", refused, &stats.BadCredentials, prometheus.Labels{"reason": "credentials"})
+	m.counter("turn_refused_total", refused, &stats.OverQuota, prometheus.Labels{"reason": "quota"})
+	m.counter("turn_refused_total", refused, &stats.DeniedPeers, prometheus.Labels{"reason": "peer"})
+	m.counter("turn_refused_total", refused, &stats.RefusedStreams, prometheus.Labels{"reason": "connections"})
 }
 
 // Event counts an event that was handled; an empty code is success.

@@ -17,7 +17,8 @@ export interface Server {
 
 const binary = process.env.SIGNALD_BIN ?? fileURLToPath(new URL("../../bin/signald", import.meta.url));
 
-export async function startServer(): Promise<Server> {
+/** With more settings, if there are any. */
+export async function startServer(settings: Record<string, string> = {}): Promise<Server> {
   const port = await freePort();
   const folder = mkdtempSync(join(tmpdir(), "signald-e2e-"));
   const url = `http://localhost:${port}`;
@@ -32,6 +33,7 @@ export async function startServer(): Promise<Server> {
         SIGNALD_TLS: "off",
         SIGNALD_DATABASE_URL: `sqlite:${join(folder, "signald.db")}`,
         SIGNALD_LOG_LEVEL: "warn",
+        ...settings,
       },
     });
     child = started;

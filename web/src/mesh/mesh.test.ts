@@ -30,11 +30,12 @@ const offerFrom = (from: string): SignalIn => ({
   restart: false,
 });
 
-function setup() {
+function setup(options = {}) {
   const server = fakeSignaling();
   const rtc = fakeRtcEnvironment();
   const iceAsked: string[] = [];
   const mesh = createMesh({
+    ...options,
     signaling: server.signaling,
     rtc,
     api: {
@@ -55,8 +56,8 @@ function setup() {
 }
 
 /** In a meeting with "a" and "b", as of revision 5. */
-async function joined(rest = {}) {
-  const t = setup();
+async function joined(rest = {}, options = {}) {
+  const t = setup(options);
   t.server.answers.join = () => joinAck("me", 5, [person("a"), person("b")], rest);
   t.server.up();
   await t.mesh.join({ meetingId: "key", name: "Me" });
@@ -294,6 +295,16 @@ test("ICE servers are renewed before they expire", async () => {
   expect(iceAsked).toEqual([]);
   await vi.advanceTimersByTimeAsync(1_000);
   expect(iceAsked).toEqual(["token 5"]);
+});
+
+test("who is hidden stays so with new ICE servers", async () => {
+  const { rtc } = await joined({ ice_ttl_s: 100 }, { relayOnly: true });
+  expect(rtc.last().configurations).toMatchObject([{ iceServers: [], iceTransportPolicy: "relay" }]);
+  await vi.advanceTimersByTimeAsync(80_000);
+  expect(rtc.last().configurations.at(-1)).toMatchObject({
+    iceServers: [{ urls: ["turn:new"] }],
+    iceTransportPolicy: "relay",
+  });
 });
 
 test("a signal that is refused for its rate is sent again", async () => {

@@ -101,6 +101,8 @@ export interface MeshOptions {
   signaling: Signaling;
   api: Pick<Api, "ice">;
   rtc?: RtcEnvironment;
+  /** Media goes through a TURN server, so that the others do not learn our addresses. Without one there is none. */
+  relayOnly?: boolean;
 }
 
 /** The first join waits this long for a connection. */
@@ -118,7 +120,7 @@ const passing = new Set([
 ]);
 const maxPending = 64;
 
-export function createMesh({ signaling, api, rtc = browserRtc }: MeshOptions): Mesh {
+export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false }: MeshOptions): Mesh {
   const events = createEvents<MeshEvents>();
   const peers = new Map<string, Peer>();
   let status: MeshStatus = "idle";
@@ -181,6 +183,7 @@ export function createMesh({ signaling, api, rtc = browserRtc }: MeshOptions): M
         offers,
         rtc,
         iceServers: () => iceServers,
+        relayOnly,
         ...(identity ? { certificates: [identity.certificate] } : {}),
         fingerprint: info.fingerprint,
         nextNeg: () => `${seat?.peer_id}-${++negs}`,

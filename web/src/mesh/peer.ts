@@ -46,6 +46,8 @@ export interface PeerOptions {
   offers: boolean;
   rtc: RtcEnvironment;
   iceServers(): RTCIceServer[];
+  /** Media goes through a TURN server or not at all: the other side learns no address of ours. */
+  relayOnly?: boolean;
   /** Ours, the same for all connections. */
   certificates?: RTCCertificate[];
   /** Of the other side's certificate, as the roster has it; "" if it shows none. */
@@ -131,6 +133,7 @@ export function createPeer(options: PeerOptions): Peer {
 
   const configuration = (): RTCConfiguration => ({
     iceServers: options.iceServers(),
+    iceTransportPolicy: options.relayOnly ? "relay" : "all",
     ...(options.certificates ? { certificates: options.certificates } : {}),
   });
 

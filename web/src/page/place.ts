@@ -1,6 +1,9 @@
 /** Where the page lives: its base path is the server's to say, by <base href>. */
 export const base = new URL("./", document.baseURI).href;
 
+/** The address ends in ?relay: the others shall not learn where we are. */
+export const relayOnly = new URLSearchParams(location.search).has("relay");
+
 export function linkOf(key: string): string {
   return new URL(`m/${encodeURIComponent(key)}`, base).href;
 }

@@ -7,7 +7,7 @@ import type { PeerState } from "../mesh/peer.ts";
 import type { MediaState } from "../mesh/protocol.ts";
 import { createSignaling, openSocket } from "../mesh/signaling.ts";
 import { notices } from "./live.ts";
-import { base } from "./place.ts";
+import { base, relayOnly } from "./place.ts";
 import { hostKeyOf } from "./storage.ts";
 import { texts } from "./texts.ts";
 
@@ -32,7 +32,7 @@ export async function joinMeeting(
   local: LocalMedia,
   seat: { key: string; name: string; password: string },
 ): Promise<Session> {
-  const mesh = createMesh({ signaling: createSignaling(openSocket(base)), api });
+  const mesh = createMesh({ signaling: createSignaling(openSocket(base)), api, relayOnly });
   const push = () => {
     mesh.setTracks(local.tracks());
     mesh.setMedia(local.state());
