@@ -2,6 +2,10 @@ import { readdirSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import {
   parseAck,
+  parseChat,
+  parseChatDone,
+  parseChatPage,
+  parseChatUpdate,
   parseClosed,
   parseCreatedMeeting,
   parseDraining,
@@ -12,6 +16,7 @@ import {
   parseRoster,
   parseRosterDelta,
   parseSignal,
+  parseTyping,
   parseWelcome,
 } from "./protocol.ts";
 
@@ -31,6 +36,11 @@ const forUs: Record<string, (value: unknown) => unknown> = {
   signal_candidates_out: parseSignal,
   signal_renegotiate_out: parseSignal,
   signal_bye_out: parseSignal,
+  chat_out: parseChat,
+  chat_update: parseChatUpdate,
+  typing_out: parseTyping,
+  ack_chat: parseChatDone,
+  ack_chat_sync: parseChatPage,
   ack_ok: parseAck,
   ack_queued: parseAck,
   ack_heartbeat: parseAck,
@@ -44,7 +54,7 @@ const forUs: Record<string, (value: unknown) => unknown> = {
 
 /** From clients to the server, of protocol 1, or for callers without acks. */
 const notForUs =
-  /^(join_v1|join_v2|join_response_.*|error_event|update_participants_v1|signal_.*_in|update_signal|sync|media_state|rename|leave|leave_http|heartbeat|chat_in|chat_out|chat_sync|chat_revoke|chat_update|typing_in|typing_out|ack_chat|ack_chat_sync)$/;
+  /^(join_v1|join_v2|join_response_.*|error_event|update_participants_v1|signal_.*_in|update_signal|sync|media_state|rename|leave|leave_http|heartbeat|chat_in|chat_sync|chat_revoke|typing_in)$/;
 
 const files = readdirSync(folder)
   .filter((name) => name.endsWith(".json"))
@@ -73,4 +83,15 @@ test("our own offers and candidates have the shape of the golden ones", () => {
   expect(Object.keys(load("signal_candidates_in") as object)).toEqual(
     expect.arrayContaining(Object.keys(candidates).filter((key) => key !== "end")),
   );
+});
+
+test("a chat message arrives as it was sent", () => {
+  const { meeting_id, ...sent } = load("chat_out") as Record<string, unknown>;
+  expect(parseChat(load("chat_out"))).toEqual({ ...sent, meeting_id, revoked: false });
+  const page = parseChatPage(load("ack_chat_sync"));
+  expect(page.messages.map(({ delivery_id, revoked }) => [delivery_id, revoked])).toEqual([
+    [57, false],
+    [59, true],
+  ]);
+  expect([page.updates[0]?.delivery_id, page.last_delivery_id, page.more]).toEqual([58, 59, false]);
 });

@@ -4,11 +4,14 @@
  */
 import type { Api } from "./api.ts";
 import type { Wish } from "./budget.ts";
+import { type Chat, createChat } from "./chat.ts";
 import { codeOf, localError, SignalError } from "./errors.ts";
 import { createEvents, type Events } from "./events.ts";
 import { createOutbox } from "./outbox.ts";
 import { createPeer, noTracks, type Peer, type PeerState, type Tracks } from "./peer.ts";
 import type {
+  ChatMessage,
+  ChatUpdate,
   IceServer,
   JoinAck,
   JoinRequest,
@@ -17,6 +20,7 @@ import type {
   Policy,
   RosterDelta,
   SignalIn,
+  Typing,
 } from "./protocol.ts";
 import { type Quality, unknownQuality } from "./quality.ts";
 import { createRoster, type RosterDiff, type RosterView } from "./roster.ts";
@@ -61,6 +65,11 @@ export interface MeshEvents {
   change: undefined;
   joined: PeerInfo;
   left: { peer: PeerInfo; reason: string };
+  /** Someone else has said something, to all or to us. */
+  message: ChatMessage;
+  /** A message was taken back. */
+  revoked: ChatUpdate;
+  typing: Typing;
   /** Out of the meeting, not by our own wish. */
   ended: { code: string };
   /** Nothing the user can act on; for the console. */
@@ -81,6 +90,7 @@ export interface Seat {
 }
 
 export interface Mesh {
+  readonly chat: Chat;
   readonly on: Events<MeshEvents>["on"];
   view(): MeshView;
   /** The peers by peer_id. Each one's connection() is its RTCPeerConnection, for statistics and debugging. */
@@ -169,6 +179,14 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
         void rejoin();
       }
     },
+  });
+
+  const chat = createChat({
+    signaling,
+    online,
+    onMessage: (message) => events.emit("message", message),
+    onUpdate: (update) => events.emit("revoked", update),
+    onError: trouble,
   });
 
   // Peers.
@@ -298,6 +316,7 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
     // Who came while we were away has offered to us; to whom we come, we offer.
     follow(roster.replace(ack.rev, ack.peers), !same);
     takePending();
+    chat.joined({ peerId: ack.peer_id, name: request?.name ?? "", rev: ack.rev, same });
     outbox.flush();
     for (const peer of peers.values()) peer.retry();
     if (same || media.screen || media.hand !== null) tellMedia();
@@ -351,6 +370,7 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
     uplink?.stop();
     ears?.stop();
     for (const peerId of [...peers.keys()]) removePeer(peerId);
+    chat.close();
     signaling.close();
   }
 
@@ -424,11 +444,21 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
     strangers = [...strangers, signal].slice(-maxPending);
     void sync();
   });
+  signaling.on("chat", (message) => {
+    if (ours(message.meeting_id)) chat.take(message);
+  });
+  signaling.on("chatUpdate", (update) => {
+    if (ours(update.meeting_id)) chat.update(update);
+  });
+  signaling.on("typing", (typing) => {
+    if (ours(typing.meeting_id)) events.emit("typing", typing);
+  });
   signaling.on("malformed", trouble);
 
   return {
     on: events.on,
     peers: () => peers,
+    chat,
 
     view: () => ({
       status,

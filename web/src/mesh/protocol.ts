@@ -60,7 +60,8 @@ export interface Welcome {
   protocol: number;
   server: string;
   epoch: string;
-  limits: { sdp: number; candidate: number; batch: number; peers: number };
+  features: string[];
+  limits: { sdp: number; candidate: number; batch: number; peers: number; chat: number; meta: number };
 }
 
 export interface JoinRequest {
@@ -112,6 +113,54 @@ export type SignalBody =
 
 export type SignalOut = SignalBody & { to: string };
 export type SignalIn = SignalBody & { from: string; seq: number };
+
+/** `delivery_id` is its place in the meeting's one order. */
+export interface ChatMessage {
+  message_id: string;
+  delivery_id: number;
+  client_id: string;
+  from: string;
+  /** The sender's name when it was said: by now the sender may be gone. */
+  name: string;
+  to?: string;
+  text: string;
+  meta?: unknown;
+  at: number;
+  /** Taken back: the text is empty. */
+  revoked: boolean;
+}
+
+export interface ChatUpdate {
+  message_id: string;
+  delivery_id: number;
+  revoked: boolean;
+}
+
+export interface ChatRequest {
+  client_id: string;
+  text: string;
+  to?: string;
+  meta?: unknown;
+}
+
+export interface ChatDone {
+  message_id: string;
+  delivery_id: number;
+  at: number;
+}
+
+export interface ChatPage {
+  messages: ChatMessage[];
+  /** Of earlier messages. */
+  updates: ChatUpdate[];
+  last_delivery_id: number;
+  more: boolean;
+}
+
+export interface Typing {
+  from: string;
+  to?: string;
+}
 
 export interface Closed {
   code: string;
@@ -294,11 +343,14 @@ export function parseWelcome(value: unknown): Welcome {
     protocol: count(o.protocol, "welcome.protocol"),
     server: string(o.server, "welcome.server"),
     epoch: String(o.epoch ?? ""),
+    features: list(string)(o.features, "welcome.features"),
     limits: {
       sdp: count(limits.sdp, "welcome.limits.sdp"),
       candidate: count(limits.candidate, "welcome.limits.candidate"),
       batch: count(limits.batch, "welcome.limits.batch"),
       peers: count(limits.peers, "welcome.limits.peers"),
+      chat: count(limits.chat ?? 0, "welcome.limits.chat"),
+      meta: count(limits.meta ?? 0, "welcome.limits.meta"),
     },
   };
 }
@@ -399,6 +451,67 @@ export function parseSignal(value: unknown): SignalIn {
     default:
       return { ...head, kind };
   }
+}
+
+const chatMessage: Reader<ChatMessage> = (value, path) => {
+  const o = object(value, path);
+  return {
+    message_id: id(o.message_id, `${path}.message_id`),
+    delivery_id: count(o.delivery_id, `${path}.delivery_id`),
+    client_id: string(o.client_id, `${path}.client_id`),
+    from: id(o.from, `${path}.from`),
+    name: string(o.name, `${path}.name`),
+    ...optional(o, "to", string, path),
+    text: string(o.text, `${path}.text`),
+    ...(o.meta === undefined ? {} : { meta: o.meta }),
+    at: count(o.at, `${path}.at`),
+    revoked: boolean(o.revoked ?? false, `${path}.revoked`),
+  };
+};
+
+const chatUpdate: Reader<ChatUpdate> = (value, path) => {
+  const o = object(value, path);
+  return {
+    message_id: id(o.message_id, `${path}.message_id`),
+    delivery_id: count(o.delivery_id, `${path}.delivery_id`),
+    revoked: boolean(o.revoked, `${path}.revoked`),
+  };
+};
+
+/** What speaks of a meeting names it; who is in one meeting only need not look. */
+export type InMeeting<T> = T & { meeting_id?: string };
+
+const inMeeting = <T extends object>(read: Reader<T>, path: string) => {
+  return (value: unknown): InMeeting<T> => ({
+    ...read(value, path),
+    ...optional(object(value, path), "meeting_id", string, path),
+  });
+};
+
+export const parseChat = inMeeting(chatMessage, "chat");
+export const parseChatUpdate = inMeeting(chatUpdate, "chat_update");
+export const parseTyping = inMeeting<Typing>((value, path) => {
+  const o = object(value, path);
+  return { from: id(o.from, `${path}.from`), ...optional(o, "to", string, path) };
+}, "typing");
+
+export function parseChatDone(value: unknown): ChatDone {
+  const o = object(value, "chat ack");
+  return {
+    message_id: id(o.message_id, "chat ack.message_id"),
+    delivery_id: count(o.delivery_id, "chat ack.delivery_id"),
+    at: count(o.at, "chat ack.at"),
+  };
+}
+
+export function parseChatPage(value: unknown): ChatPage {
+  const o = object(value, "chat_sync ack");
+  return {
+    messages: list(chatMessage)(o.messages, "chat_sync ack.messages"),
+    updates: list(chatUpdate)(o.updates, "chat_sync ack.updates"),
+    last_delivery_id: count(o.last_delivery_id, "chat_sync ack.last_delivery_id"),
+    more: boolean(o.more, "chat_sync ack.more"),
+  };
 }
 
 export function parseClosed(value: unknown): Closed {

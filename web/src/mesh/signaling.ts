@@ -6,12 +6,22 @@ import { io } from "socket.io-client";
 import { localError, SignalError } from "./errors.ts";
 import { createEvents, type Events } from "./events.ts";
 import {
+  type ChatDone,
+  type ChatMessage,
+  type ChatPage,
+  type ChatRequest,
+  type ChatUpdate,
   type Closed,
+  type InMeeting,
   type JoinAck,
   type JoinRequest,
   type MediaState,
   type Policy,
   parseAck,
+  parseChat,
+  parseChatDone,
+  parseChatPage,
+  parseChatUpdate,
   parseClosed,
   parseDraining,
   parseJoinAck,
@@ -19,11 +29,13 @@ import {
   parseRoster,
   parseRosterDelta,
   parseSignal,
+  parseTyping,
   parseWelcome,
   type Roster,
   type RosterDelta,
   type SignalIn,
   type SignalOut,
+  type Typing,
   type Welcome,
 } from "./protocol.ts";
 
@@ -36,6 +48,9 @@ export interface SignalingEvents {
   roster: Roster;
   signal: SignalIn;
   policy: Policy;
+  chat: InMeeting<ChatMessage>;
+  chatUpdate: InMeeting<ChatUpdate>;
+  typing: InMeeting<Typing>;
   closed: Closed;
   /** The server sent something that is not in the contract. It was ignored. */
   malformed: { event: string; error: Error };
@@ -49,6 +64,11 @@ export interface Signaling {
   signal(message: SignalOut): Promise<void>;
   mediaState(media: MediaState): Promise<void>;
   rename(name: string): Promise<void>;
+  chat(request: ChatRequest): Promise<ChatDone>;
+  /** What came after a delivery; `own`: with what we said ourselves. */
+  chatSync(after: number, own?: boolean): Promise<ChatPage>;
+  chatRevoke(messageId: string): Promise<void>;
+  typing(to?: string): Promise<void>;
   leave(): Promise<void>;
   /** Ends the connection for good. */
   close(): void;
@@ -139,6 +159,9 @@ export function createSignaling(socket: SocketLike): Signaling {
   listen("server_draining", parseDraining, ({ reconnect_after_ms }) => {
     reconnectAfterMs = reconnect_after_ms;
   });
+  listen("chat", parseChat, (message) => events.emit("chat", message));
+  listen("chat_update", parseChatUpdate, (update) => events.emit("chatUpdate", update));
+  listen("typing", parseTyping, (typing) => events.emit("typing", typing));
   listen("closed", parseClosed, (closed) => {
     if (!closed.rejoin) ended = true;
     events.emit("closed", closed);
@@ -178,6 +201,20 @@ export function createSignaling(socket: SocketLike): Signaling {
     },
     async rename(name) {
       await request("rename", { name });
+    },
+    async chat(message) {
+      const fields = await request("chat", message);
+      return checked("chat", () => parseChatDone(fields));
+    },
+    async chatSync(after, own = false) {
+      const fields = await request("chat_sync", { after_delivery_id: after, own });
+      return checked("chat_sync", () => parseChatPage(fields));
+    },
+    async chatRevoke(messageId) {
+      await request("chat_revoke", { message_id: messageId });
+    },
+    async typing(to) {
+      await request("typing", to === undefined ? {} : { to });
     },
     async leave() {
       await request("leave", {});

@@ -1,13 +1,24 @@
 import { localError } from "../errors.ts";
 import { createEvents } from "../events.ts";
-import type { JoinAck, JoinRequest, MediaState, Roster, SignalOut, Welcome } from "../protocol.ts";
+import type {
+  ChatDone,
+  ChatPage,
+  ChatRequest,
+  JoinAck,
+  JoinRequest,
+  MediaState,
+  Roster,
+  SignalOut,
+  Welcome,
+} from "../protocol.ts";
 import type { Signaling, SignalingEvents } from "../signaling.ts";
 
 export const welcome: Welcome = {
   protocol: 2,
   server: "test",
   epoch: "1",
-  limits: { sdp: 32768, candidate: 2048, batch: 32, peers: 8 },
+  features: ["chat"],
+  limits: { sdp: 32768, candidate: 2048, batch: 32, peers: 8, chat: 4096, meta: 1024 },
 };
 
 /** A server of one's own: tests say what each request is answered with, and see what was sent. */
@@ -17,11 +28,20 @@ export function fakeSignaling() {
   const syncs: number[] = [];
   const signals: SignalOut[] = [];
   const media: MediaState[] = [];
+  const chats: ChatRequest[] = [];
+  const chatSyncs: number[] = [];
   const state = { ready: false, closed: false, left: 0 };
   const answers = {
     join: (_: JoinRequest): JoinAck | Error => localError("timeout", "no answer was prepared"),
     sync: (_: number): Roster | Error => localError("timeout", "no answer was prepared"),
     signal: (_: SignalOut): Error | undefined => undefined,
+    chat: (_: ChatRequest): ChatDone | Error => localError("timeout", "no answer was prepared"),
+    chatSync: (after: number, _own: boolean): ChatPage | Error => ({
+      messages: [],
+      updates: [],
+      last_delivery_id: after,
+      more: false,
+    }),
   };
   const must = () => {
     if (!state.ready) throw localError("disconnected", "not connected");
@@ -58,6 +78,24 @@ export function fakeSignaling() {
     async rename() {
       must();
     },
+    async chat(request) {
+      must();
+      chats.push(request);
+      await Promise.resolve();
+      return give(answers.chat(request));
+    },
+    async chatSync(after, own = false) {
+      must();
+      chatSyncs.push(after);
+      await Promise.resolve();
+      return give(answers.chatSync(after, own));
+    },
+    async chatRevoke() {
+      must();
+    },
+    async typing() {
+      must();
+    },
     async leave() {
       must();
       state.left++;
@@ -75,6 +113,8 @@ export function fakeSignaling() {
     syncs,
     signals,
     media,
+    chats,
+    chatSyncs,
     state,
     answers,
     up() {
