@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -546,6 +548,30 @@ func TestPlannedStopTellsEveryoneAndExitsWithZero(t *testing.T) {
 			t.Error("the seat was lost")
 		}
 	})
+}
+
+func TestParallelGuessesAtKeysGetNoFurther(t *testing.T) {
+	n := testnode.Start(t, "SIGNALD_RATE_LIMITS=on")
+	began := time.Now()
+	var guessed, refused atomic.Int64
+	var all sync.WaitGroup
+	for i := range 60 {
+		all.Go(func() {
+			_, err := client.Join(ctx(t), n.URL, protocol.Join{MeetingID: fmt.Sprint("guess-", i), UserID: "u"}, client.Handlers{}, client.Options{})
+			switch fault.CodeOf(err) {
+			case fault.MeetingNotFound:
+				guessed.Add(1)
+			case fault.RateLimited:
+				refused.Add(1)
+			default:
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if most := 20 + int64(time.Since(began)/(5*time.Second)); guessed.Load() < 20 || guessed.Load() > most || guessed.Load()+refused.Load() != 60 {
+		t.Errorf("%d guessed, %d refused; want 20 to %d", guessed.Load(), refused.Load(), most)
+	}
 }
 
 func TestLogsHoldNoSecrets(t *testing.T) {

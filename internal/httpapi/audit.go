@@ -151,10 +151,12 @@ func auditHeader(h http.Header, format string) {
 // admin lets the admin through. A participant's token is a credential, but not
 // for this.
 func (a *API) admin(r *http.Request) error {
-	ip := a.opts.ClientIP(r)
-	if wait, spent := a.opts.Logins.Spent(ip); spent {
+	guess, wait, ok := a.opts.Logins.Guess(r.Context(), a.opts.ClientIP(r))
+	if !ok {
 		return limited(wait, false)
 	}
+	failed := false
+	defer func() { guess.Settle(failed) }()
 	token := bearer(r)
 	switch {
 	case token == "":
@@ -162,7 +164,7 @@ func (a *API) admin(r *http.Request) error {
 	case a.opts.AdminToken != "" && sameSecret(token, a.opts.AdminToken):
 		return nil
 	}
-	a.opts.Logins.Take(ip)
+	failed = true
 	if _, _, err := a.participants.Authenticate(r.Context(), token); err == nil {
 		return fault.New(fault.Forbidden).WithMessage("This needs the admin's token.")
 	}

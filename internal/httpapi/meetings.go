@@ -226,18 +226,21 @@ func (a *API) joinURL(r *http.Request, key string) string {
 // getMeeting tells whether there is such a meeting, and nothing of its audit.
 func (a *API) getMeeting(r *http.Request) (int, any, error) {
 	ip := a.opts.ClientIP(r)
-	if wait, spent := a.opts.Guesses.Spent(ip); spent {
+	guess, wait, ok := a.opts.Guesses.Guess(r.Context(), ip)
+	if !ok {
 		return 0, nil, limited(wait, false)
 	}
+	failed := false
+	defer func() { guess.Settle(failed) }()
 	key := protocol.Meta{MeetingID: r.PathValue("id")}
 	if key.Validate() != nil { // no meeting has such a key
-		a.opts.Guesses.Take(ip)
+		failed = true
 		return 0, nil, fault.New(fault.MeetingNotFound)
 	}
 	_, st, n, err := a.store.Meeting(r.Context(), key.MeetingID)
 	switch {
 	case errors.Is(err, store.ErrMeetingNotFound):
-		a.opts.Guesses.Take(ip)
+		failed = true
 		return 0, nil, fault.New(fault.MeetingNotFound)
 	case err != nil:
 		return 0, nil, translate(err)

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -321,6 +322,34 @@ func TestGuessingIsThrottledPerAddress(t *testing.T) {
 	}
 	s.want(t, get("/api/v1/meetings/no").via("9.9.9.9, 203.0.113.50"), 429, "rate_limited")
 	s.want(t, get("/api/v1/meetings/no").via("203.0.113.51"), 404, "meeting_not_found")
+}
+
+func TestParallelGuessesGetNoFurther(t *testing.T) {
+	s := onSQLite(t, func(o *httpapi.Options) {
+		o.Guesses, o.Logins = limits.NewPerIP(0.001, 20), limits.NewPerIP(0.001, 10)
+	})
+	for path, want := range map[string]struct{ status, tries int }{
+		"/api/v1/meetings/no":     {404, 20},
+		"/api/v1/admin/audit?q=1": {401, 10},
+	} {
+		var tried atomic.Int64
+		var all sync.WaitGroup
+		for range 200 {
+			all.Go(func() {
+				switch got := s.do(t, get(path).bearer("wrong")); got.Code {
+				case want.status:
+					tried.Add(1)
+				case 429:
+				default:
+					t.Errorf("%d %s", got.Code, got.Body)
+				}
+			})
+		}
+		all.Wait()
+		if int(tried.Load()) != want.tries {
+			t.Errorf("%s: %d tries, want %d", path, tried.Load(), want.tries)
+		}
+	}
 }
 
 func TestCreationsAreThrottled(t *testing.T) {

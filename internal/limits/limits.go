@@ -18,14 +18,21 @@ type PerIP struct {
 	Tell func(netip.Addr)
 
 	mu      sync.Mutex
-	buckets map[netip.Prefix]*rate.Limiter
+	buckets map[netip.Prefix]*bucket
 	swept   time.Time
+}
+
+// bucket belongs to who holds PerIP.mu.
+type bucket struct {
+	*rate.Limiter
+	guesses int           // under way
+	settled chan struct{} // closed and made anew when one is settled
 }
 
 // NewPerIP allows burst at once and perSecond after that. A perSecond of 0 allows
 // everything.
 func NewPerIP(perSecond float64, burst int) *PerIP {
-	return &PerIP{perSecond: perSecond, burst: burst, buckets: map[netip.Prefix]*rate.Limiter{}, swept: time.Now()}
+	return &PerIP{perSecond: perSecond, burst: burst, buckets: map[netip.Prefix]*bucket{}, swept: time.Now()}
 }
 
 // Take uses up one token, or says how long until there is one.
@@ -47,7 +54,7 @@ func (p *PerIP) TakeQuietly(ip netip.Addr) (wait time.Duration, ok bool) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return take(p.bucketLocked(ip), time.Now())
+	return take(p.bucketLocked(ip).Limiter, time.Now())
 }
 
 // Spent reports whether no token is left, without taking one.
@@ -73,7 +80,7 @@ func take(b *rate.Limiter, now time.Time) (time.Duration, bool) {
 	return 0, true
 }
 
-func (p *PerIP) bucketLocked(ip netip.Addr) *rate.Limiter {
+func (p *PerIP) bucketLocked(ip netip.Addr) *bucket {
 	ip = ip.Unmap()
 	bits := ip.BitLen()
 	if ip.Is6() {
@@ -83,7 +90,7 @@ func (p *PerIP) bucketLocked(ip netip.Addr) *rate.Limiter {
 	p.sweepLocked()
 	b := p.buckets[key]
 	if b == nil {
-		b = rate.NewLimiter(rate.Limit(p.perSecond), p.burst)
+		b = &bucket{Limiter: rate.NewLimiter(rate.Limit(p.perSecond), p.burst), settled: make(chan struct{})}
 		p.buckets[key] = b
 	}
 	return b
@@ -97,7 +104,7 @@ func (p *PerIP) sweepLocked() {
 	}
 	p.swept = now
 	for key, b := range p.buckets {
-		if b.TokensAt(now) >= float64(p.burst) {
+		if b.guesses == 0 && b.TokensAt(now) >= float64(p.burst) {
 			delete(p.buckets, key)
 		}
 	}

@@ -54,9 +54,12 @@ func with[T any, P interface {
 }
 
 func (c *client) join(ctx context.Context, j *protocol.Join) (any, error) {
-	if err := c.hub.mayGuess(c.socket.IP()); err != nil {
+	guess, err := c.hub.guess(ctx, c.socket.IP())
+	if err != nil {
 		return nil, err
 	}
+	failed := false
+	defer func() { guess.Settle(failed) }()
 	if seat := c.seatIn(j.MeetingID); seat != nil {
 		return c.already(ctx, seat)
 	}
@@ -70,7 +73,7 @@ func (c *client) join(ctx context.Context, j *protocol.Join) (any, error) {
 	})
 	if err != nil {
 		c.outboxes.remove(out)
-		c.guessed(err)
+		failed = isGuess(err)
 		return nil, err
 	}
 	c.hub.opts.Observer.Joined(joined.Resumed)

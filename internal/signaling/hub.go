@@ -273,22 +273,24 @@ func (c *client) emit(event string, payload any) {
 	}
 }
 
-// guessed counts a failed guess at a meeting's secrets against the address.
-func (c *client) guessed(err error) {
+// isGuess reports whether an error is that of a failed guess at a meeting's secrets.
+func isGuess(err error) bool {
 	switch fault.CodeOf(err) {
 	case fault.MeetingNotFound, fault.BadPassword, fault.Forbidden, fault.ResumeExpired:
-		c.hub.opts.Guesses.Take(c.socket.IP())
+		return true
 	}
+	return false
 }
 
-// mayGuess refuses an address that has failed too often.
-func (h *Hub) mayGuess(ip netip.Addr) error {
-	if wait, spent := h.opts.Guesses.Spent(ip); spent {
-		return fault.New(fault.RateLimited).
+// guess begins an attempt, or refuses an address that has failed too often.
+func (h *Hub) guess(ctx context.Context, ip netip.Addr) (limits.Guess, error) {
+	g, wait, ok := h.opts.Guesses.Guess(ctx, ip)
+	if !ok {
+		return g, fault.New(fault.RateLimited).
 			WithMessage("Too many failed attempts from your address. Wait a little and try again.").
 			RetryAfter(wait)
 	}
-	return nil
+	return g, nil
 }
 
 func asFault(err error) *fault.Error {
