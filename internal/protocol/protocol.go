@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -365,7 +366,7 @@ func DecodeObject(raw []byte, into any) error {
 	if !utf8.Valid(raw) { // encoding/json would replace what is not
 		return fault.Invalid("", "The payload is not valid UTF-8.")
 	}
-	if err := json.Unmarshal(raw, into); err != nil {
+	if err := json.Unmarshal(hideMisspelt(raw, reflect.TypeOf(into)), into); err != nil {
 		var wrong *json.UnmarshalTypeError
 		if errors.As(err, &wrong) {
 			return fault.Invalid(wrong.Field, fmt.Sprintf("%s has the wrong type: it is a %s.", wrong.Field, wrong.Value))

@@ -264,7 +264,7 @@ func isProtocol1(e *socketio.Event) bool {
 	var j struct {
 		Version int `json:"v"`
 	}
-	return len(e.Args) == 0 || json.Unmarshal(e.Args[0], &j) != nil || j.Version < 2
+	return len(e.Args) == 0 || protocol.DecodeObject(e.Args[0], &j) != nil || j.Version < 2
 }
 
 func (c *client) emit(event string, payload any) {
