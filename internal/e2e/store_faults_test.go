@@ -19,6 +19,7 @@ type outage struct {
 	meeting client.Meeting
 	all     []*traveller
 	sent    int
+	took    []time.Duration // by each signal
 }
 
 // gather starts a meeting with two members at each node.
@@ -57,12 +58,13 @@ func (o *outage) whole(t *testing.T) {
 	}
 }
 
-// talk sends a signal between the two of each node; it must go through at once.
+// talk sends a signal between the two of each node; it must go through.
 func (o *outage) talk(t *testing.T) {
 	t.Helper()
 	for i := 0; i < len(o.all); i += 2 {
 		from, to := o.all[i], o.all[i+1]
-		err := bounded(t, "a signal on one node", time.Second, func() error {
+		began := time.Now()
+		err := bounded(t, "a signal on one node", 5*time.Second, func() error {
 			queued, err := from.must(t).Signal(ctx(t), to.id(), "offer", fmt.Sprint(o.sent), "v=0")
 			if queued {
 				err = fmt.Errorf("%s is away", to.user)
@@ -72,13 +74,19 @@ func (o *outage) talk(t *testing.T) {
 		if err != nil {
 			t.Errorf("a signal on one node: %v", err)
 		}
+		o.took = append(o.took, time.Since(began))
 	}
 	o.sent++
 }
 
-// fine says that nobody has lost anything.
+// fine says that nobody has lost anything, or waited for what is away; a busy machine
+// may have held up a few.
 func (o *outage) fine(t *testing.T) {
 	t.Helper()
+	slices.Sort(o.took)
+	if usual := o.took[len(o.took)/2]; usual > time.Second {
+		t.Errorf("a signal on one node usually took %s", usual)
+	}
 	for i, v := range o.all {
 		v.undisturbed(t)
 		if i%2 == 1 {
@@ -135,7 +143,7 @@ func TestPostgreSQLAwayTenSecondsCostsNobodyTheSeat(t *testing.T) {
 		pg.Start()
 		ready := time.Since(began)
 		var late *client.Participant
-		eventually(t, "joins succeed", 10*time.Second, func() bool {
+		eventually(t, "joins succeed", 30*time.Second, func() bool {
 			var err error
 			late, err = tryJoin(t, n[len(n)-1], as(o.meeting, "late"))
 			return err == nil
@@ -173,7 +181,7 @@ func TestWhoGoesWhilePostgreSQLIsAwayIsOutAfterwards(t *testing.T) {
 	leaves, drops, returns := join(t, n, as(m, "leaves"), nil), join(t, n, as(m, "drops"), nil), join(t, n, as(m, "returns"), nil)
 	sees(t, a, map[string]string{"leaves": "online", "drops": "online", "returns": "online"})
 	pg.Stop()
-	_ = bounded(t, "a leave", 3*time.Second, func() error { return leaves.Leave(ctx(t)) })
+	_ = bounded(t, "a leave", 6*time.Second, func() error { return leaves.Leave(ctx(t)) })
 	drops.Conn().Kill()
 	returns.Conn().Kill()
 	j := as(m, "returns")
@@ -182,7 +190,7 @@ func TestWhoGoesWhilePostgreSQLIsAwayIsOutAfterwards(t *testing.T) {
 	wantCode(t, err, fault.Unavailable)
 	pg.Start()
 	var back *client.Participant
-	eventually(t, "who returns is back", 10*time.Second, func() bool {
+	eventually(t, "who returns is back", 30*time.Second, func() bool {
 		var err error
 		back, err = tryJoin(t, n, j)
 		if err != nil && fault.CodeOf(err) != fault.Unavailable {
@@ -217,13 +225,13 @@ func TestFrozenPostgreSQLHoldsNobodyUpAndNobodyIsTakenForDead(t *testing.T) {
 		slowest = max(slowest, time.Since(began))
 		o.talk(t)
 	}
-	if slowest > 3*time.Second {
+	if slowest > 6*time.Second {
 		t.Errorf("a join took %s to fail", slowest)
 	}
 	pg.Thaw()
 	frozen = false
 	began := time.Now()
-	eventually(t, "joins succeed", 10*time.Second, func() bool {
+	eventually(t, "joins succeed", 30*time.Second, func() bool {
 		p, err := tryJoin(t, n[len(n)-1], as(o.meeting, "late"))
 		if err == nil {
 			err = p.Leave(ctx(t))
@@ -275,7 +283,7 @@ func TestPartitionedNodeKeepsItsMembersAndRostersConverge(t *testing.T) {
 			}
 			cut(mute)
 			if c.store { // until the first node has taken the other's members for lost
-				eventually(t, "they are away to the others", 10*time.Second, func() bool {
+				eventually(t, "they are away to the others", 30*time.Second, func() bool {
 					o.talk(t)
 					s := states(o.all[0].must(t))
 					return s["x1"] == "away" && s["y1"] == "away"
@@ -312,7 +320,7 @@ func TestPartitionedNodeKeepsItsMembersAndRostersConverge(t *testing.T) {
 				return slices.Equal(negs, kept)
 			})
 			t.Logf("all rosters were whole %s after the healing", time.Since(began))
-			eventually(t, "signals cross again", 15*time.Second, func() bool {
+			eventually(t, "signals cross again", 30*time.Second, func() bool {
 				_, err := o.all[0].must(t).Signal(ctx(t), o.all[2].id(), "bye", "", "")
 				return err == nil
 			})
@@ -373,21 +381,21 @@ func TestRedisFaultsLeaveMeetingsWhole(t *testing.T) {
 		name := fault.name
 		began := time.Now()
 		fault.begin()
-		eventually(t, "readyz says so", 6*time.Second, func() bool {
+		eventually(t, "readyz says so", 20*time.Second, func() bool {
 			o.talk(t)
 			status, word, checks := ready(t, n[0])
 			return status == 200 && word == "degraded" && checks["cluster"] == "down"
 		})
 		t.Logf("%s: degraded after %s; a leave crossed by the store in %s", name, time.Since(began), change(name))
-		if err := bounded(t, "a signal to the other node", 3*time.Second, cross); err == nil {
+		if err := bounded(t, "a signal to the other node", 6*time.Second, cross); err == nil {
 			t.Errorf("%s: a signal crossed", name)
 		}
 		spend(t, away-time.Since(began), func() { o.talk(t) })
 		fault.end()
 		began = time.Now()
-		eventually(t, "signals cross again", 15*time.Second, func() bool { return cross() == nil })
+		eventually(t, "signals cross again", 30*time.Second, func() bool { return cross() == nil })
 		took := time.Since(began)
-		eventually(t, "readyz says so", 10*time.Second, func() bool {
+		eventually(t, "readyz says so", 30*time.Second, func() bool {
 			_, word, _ := ready(t, n[0])
 			return word == "ready"
 		})
