@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	sqlitedriver "modernc.org/sqlite"
@@ -22,11 +23,21 @@ func TestDatabaseRefusesToChangeTheAudit(t *testing.T) {
 			if _, err := s.CreateMeeting(context.Background(), store.NewMeeting{ID: "k", Name: "before"}); err != nil {
 				t.Fatal(err)
 			}
-			side := raw(t, url)
-			statements := []string{`UPDATE meetings SET name = 'after'`, `DELETE FROM meetings`}
-			if !isSQLite(url) {
-				statements = append(statements, `TRUNCATE meetings CASCADE`)
+			if err := s.AddAuditEvent(context.Background(), store.NewAuditEvent{Kind: "before"}); err != nil {
+				t.Fatal(err)
 			}
+			side := raw(t, url)
+			statements := []string{
+				`UPDATE meetings SET name = 'after'`, `DELETE FROM meetings`, `UPDATE audit_events SET kind = 'after'`, `DELETE FROM audit_events`,
+			}
+			hash := `zeroblob(32), 0`
+			if !isSQLite(url) {
+				statements = append(statements, `TRUNCATE meetings CASCADE`, `TRUNCATE audit_events`, `TRUNCATE audit_anchors`)
+				hash = `'', now()`
+			}
+			// An anchor is as permanent, lets go nothing after it, and nothing of the other chain.
+			exec(t, side, `INSERT INTO audit_anchors VALUES ('meetings', 0, `+hash+`)`, `INSERT INTO audit_anchors VALUES ('audit_events', 0, `+hash+`)`)
+			statements = append(statements, `UPDATE audit_anchors SET seq = 1`, `DELETE FROM audit_anchors`)
 			for _, statement := range statements {
 				_, err := side.Exec(statement)
 				var pg *pgconn.PgError
@@ -41,6 +52,10 @@ func TestDatabaseRefusesToChangeTheAudit(t *testing.T) {
 			m, _, _, err := s.Meeting(context.Background(), "k")
 			if err != nil || m.Name != "before" {
 				t.Errorf("afterwards: %q, %v", m.Name, err)
+			}
+			events, _, err := s.AuditEvents(context.Background(), store.AuditEventQuery{})
+			if err != nil || len(events) != 1 || events[0].Kind != "before" {
+				t.Errorf("afterwards: %+v, %v", events, err)
 			}
 		})
 	}
@@ -103,6 +118,85 @@ func TestVerifyNamesTheChangedRow(t *testing.T) {
 			check("last row gone", 503, "")
 			exec(t, side, `DELETE FROM meetings WHERE seq = 250`)
 			check("row gone in between", 251, "k251")
+		})
+	}
+}
+
+// TestRowsPutInPlaceOfDeletedOnesAreNoticed: what an anchor lets go must not come back as something else.
+func TestRowsPutInPlaceOfDeletedOnesAreNoticed(t *testing.T) {
+	for _, db := range databases {
+		t.Run(db.name, func(t *testing.T) {
+			url := db.url(t)
+			s := open(t, url)
+			ctx := context.Background()
+			for i := range 5 {
+				if _, err := s.CreateMeeting(ctx, store.NewMeeting{ID: fmt.Sprint("k", i), CreatedAt: time.Unix(int64(i), 0)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if n, err := s.PruneAudit(ctx, time.Unix(3, 0)); n != 3 || err != nil {
+				t.Fatal(n, err)
+			}
+			side := raw(t, url)
+			exec(t, side, `INSERT INTO meetings SELECT 3, 'forged', name, name_fold, creator_ip, country, region, city, city_fold, lat, lon,
+				geo_source, user_agent, created_at, prev_hash, hash FROM meetings WHERE seq = 4`)
+			bad, err := s.VerifyAudit(ctx, nil)
+			if err != nil || bad == nil || bad.ID != "forged" {
+				t.Errorf("%+v, %v", bad, err)
+			}
+			exec(t, side, `DELETE FROM meetings WHERE seq = 3`)
+			if bad, err := s.VerifyAudit(ctx, nil); err != nil || bad != nil {
+				t.Errorf("%+v, %v", bad, err)
+			}
+		})
+	}
+}
+
+// TestMigrationKeepsTheChain: a database of the first schema, with a meeting that people are in.
+func TestMigrationKeepsTheChain(t *testing.T) {
+	for _, db := range databases {
+		t.Run(db.name, func(t *testing.T) {
+			url := db.url(t)
+			migrateTo(t, url, 1)
+			side := raw(t, url)
+			n := store.Meeting{ID: "k", Name: "before", CreatedAt: time.Unix(1, 0).UTC(), Seq: 1, PrevHash: make([]byte, 32)}
+			hash := store.ChainHash(n.PrevHash, n)
+			at, blank := any(n.CreatedAt), `''`
+			if isSQLite(url) {
+				at, blank = n.CreatedAt.UnixMicro(), `x''`
+			}
+			for _, st := range []struct {
+				text string
+				args []any
+			}{
+				{`INSERT INTO meetings (seq, meeting_id, name, name_fold, geo_source, user_agent, created_at, prev_hash, hash)
+					VALUES (1, 'k', 'before', 'before', '', '', $1, $2, $3)`, []any{at, n.PrevHash, hash}},
+				{`UPDATE meetings_head SET seq = 1, hash = $1`, []any{hash}},
+				{`INSERT INTO meeting_state (meeting_id, title, rev, policy, created_at) VALUES ('k', 'before', 7, '{}', $1)`, []any{at}},
+				{`INSERT INTO participants (peer_id, meeting_id, user_id, name, role, protocol, sdp, candidate, sdp_json, candidate_json, media, state,
+					node_id, conn_id, fingerprint, joined_at) VALUES ('p', 'k', 'u', 'n', 'guest', 2, ` + blank + `, ` + blank + `, $2, $2, '{}', 'online', 'n_1', 'c', '', $1)`,
+					[]any{at, false}},
+			} {
+				if _, err := side.Exec(st.text, st.args...); err != nil {
+					t.Fatalf("%s: %v", st.text, err)
+				}
+			}
+			migrateTo(t, url, 2)
+			migrateTo(t, url, 1) // back, and up again
+			s := open(t, url)
+			if bad, err := s.VerifyAudit(context.Background(), nil); err != nil || bad != nil {
+				t.Errorf("%+v, %v", bad, err)
+			}
+			st, everyone, err := s.Snapshot(context.Background(), "k")
+			if err != nil || st.Rev != 7 || st.Title != "before" || len(everyone) != 1 || everyone[0].PeerID != "p" {
+				t.Errorf("%+v, %+v, %v", st, everyone, err)
+			}
+			if _, err := s.CreateMeeting(context.Background(), store.NewMeeting{ID: "after"}); err != nil {
+				t.Fatal(err)
+			}
+			if bad, err := s.VerifyAudit(context.Background(), nil); err != nil || bad != nil {
+				t.Errorf("%+v, %v", bad, err)
+			}
 		})
 	}
 }

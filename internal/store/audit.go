@@ -5,10 +5,10 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
-	"math"
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 )
 
 const (
@@ -17,94 +17,227 @@ const (
 )
 
 // Audit answers one page of the audit, newest first; ErrBadCursor. A page goes on where the one before
-// ended, by the order of creation: whatever is created meanwhile, each row comes once.
+// ended, by the time of creation: whatever is created meanwhile, each row comes once. It may hold fewer
+// rows than wanted, even none, though it is not the last: see auditRows.
 func (s *Store) Audit(ctx context.Context, q AuditQuery) (AuditPage, error) {
-	before, err := readCursor(q.Cursor)
-	if err != nil {
-		return AuditPage{}, err
-	}
 	limit := q.Limit
 	if limit <= 0 {
 		limit = auditLimit
 	}
 	limit = min(limit, auditMaxLimit)
-
-	where, err := s.auditFilter(q, before)
-	if err != nil {
-		return AuditPage{}, err
-	}
 	var page AuditPage
-	err = s.read(ctx, "read the audit", query{
-		// One more than asked for, to know whether there is a next page.
-		statement{
-			sql:  `SELECT ` + meetingColumns + ` FROM meetings m WHERE ` + where.text() + ` ORDER BY m.seq DESC LIMIT ` + where.arg(limit+1),
-			args: where.args,
-		},
-		func(r row) error {
-			var m Meeting
-			if err := r.Scan(meetingDest(&m)...); err != nil {
-				return err
-			}
-			page.Items = append(page.Items, m)
-			return nil
-		},
+	// One more than asked for, to know whether there is a next page.
+	next, err := s.auditRows(ctx, q, limit+1, meetingColumns, func(r row) error {
+		var m Meeting
+		if err := r.Scan(meetingDest(&m)...); err != nil {
+			return err
+		}
+		page.Items = append(page.Items, m)
+		return nil
 	})
 	if err != nil {
 		return AuditPage{}, err
 	}
+	page.NextCursor = next
 	if len(page.Items) > limit {
 		page.Items = page.Items[:limit]
-		page.NextCursor = writeCursor(page.Items[limit-1].Seq)
+		last := page.Items[limit-1]
+		page.NextCursor = writeCursor(last.CreatedAt, last.Seq)
 	}
 	return page, nil
 }
 
-func (s *Store) auditFilter(q AuditQuery, before int64) (*conditions, error) {
+// AuditPoint is when and where a meeting was created.
+type AuditPoint struct {
+	CreatedAt     time.Time
+	Country, City *string
+	Lat, Lon      *float64
+}
+
+// AuditPoints are those of the newest rows that fit q, at most limit, newest first; q.Limit counts not.
+// They may be fewer though there are more.
+func (s *Store) AuditPoints(ctx context.Context, q AuditQuery, limit int) (points []AuditPoint, more bool, err error) {
+	next, err := s.auditRows(ctx, q, limit+1, `m.created_at, m.country, m.city, m.lat, m.lon`, func(r row) error {
+		var p AuditPoint
+		if err := r.Scan(scanTime{&p.CreatedAt}, &p.Country, &p.City, &p.Lat, &p.Lon); err != nil {
+			return err
+		}
+		points = append(points, p)
+		return nil
+	})
+	if len(points) > limit {
+		return points[:limit], true, err
+	}
+	return points, next != "", err
+}
+
+const (
+	auditFew    = 20_000
+	auditWindow = 100_000
+)
+
+// auditRows reads the newest rows that fit q, at most limit.
+//
+// Time, country, city and a whole address have indexes in the order of the answer. A network and the
+// beginning of a text are ranges of an index in another order: what fits has to be sorted, and that may
+// be most of the audit. So if more fit than is quickly sorted, they are looked for among the next rows
+// in order, where what is common is found at once; and if those are not enough, next is the cursor to go
+// on from. So no answer takes long, however large the audit is.
+func (s *Store) auditRows(ctx context.Context, q AuditQuery, limit int, columns string, each func(row) error) (next string, err error) {
+	ordered, ranges, err := s.auditFilter(q)
+	if err != nil {
+		return "", err
+	}
+	found := 0
+	read := func(st statement) error {
+		return s.read(ctx, "read the audit", query{st, func(r row) error { found++; return each(r) }})
+	}
+	if len(ranges) == 0 {
+		return "", read(auditPlain(ordered, limit, columns))
+	}
+	fit := 0
+	count := query{auditCount(ranges, s.few), func(r row) error { return r.Scan(&fit) }}
+	if err := s.read(ctx, "read the audit", count); err != nil {
+		return "", err
+	}
+	if fit <= s.few {
+		return "", read(auditSorted(ordered, ranges, limit, columns))
+	}
+	var end string
+	last := query{auditWindowEnd(ordered, s.window), func(r row) error {
+		var at time.Time
+		var seq int64
+		err := r.Scan(scanTime{&at}, &seq)
+		end = writeCursor(at, seq)
+		return err
+	}}
+	if err := s.read(ctx, "read the audit", last); err != nil {
+		return "", err
+	}
+	if err := read(auditInWindow(ordered, ranges, s.window, limit, columns)); err != nil || found >= limit {
+		return "", err
+	}
+	return end, nil
+}
+
+const newestFirst = ` ORDER BY m.created_at DESC, m.seq DESC LIMIT `
+
+func auditPlain(ordered []condition, limit int, columns string) statement {
+	c := &conditions{}
+	text := `SELECT ` + columns + ` FROM meetings m` + c.where(ordered) + newestFirst + c.arg(limit)
+	return statement{sql: text, args: c.args}
+}
+
+func auditCount(ranges []condition, few int) statement {
+	c := &conditions{}
+	text := `SELECT count(*) FROM (SELECT 1 AS one FROM meetings m` + c.where(ranges) + ` LIMIT ` + c.arg(few+1) + `) few`
+	return statement{sql: text, args: c.args}
+}
+
+func auditSorted(ordered, ranges []condition, limit int, columns string) statement {
+	c := &conditions{}
+	text := `WITH m AS MATERIALIZED (SELECT * FROM meetings m` + c.where(ranges) + `) SELECT ` + columns + ` FROM m` +
+		c.where(ordered) + newestFirst + c.arg(limit)
+	return statement{sql: text, args: c.args}
+}
+
+func auditWindowEnd(ordered []condition, window int) statement {
+	c := &conditions{}
+	text := `SELECT m.created_at, m.seq FROM meetings m` + c.where(ordered) + newestFirst + `1 OFFSET ` + c.arg(window-1)
+	return statement{sql: text, args: c.args}
+}
+
+func auditInWindow(ordered, ranges []condition, window, limit int, columns string) statement {
+	c := &conditions{}
+	text := `SELECT ` + columns + ` FROM (SELECT * FROM meetings m` + c.where(ordered) + newestFirst + c.arg(window) + `) m` +
+		c.where(ranges) + newestFirst + c.arg(limit)
+	return statement{sql: text, args: c.args}
+}
+
+// auditFilter puts q into conditions: those whose index has the order of the answer, and ranges of
+// other indexes.
+func (s *Store) auditFilter(q AuditQuery) (ordered, ranges []condition, err error) {
 	var t texts
 	t.indexed("country", q.Country)
 	t.indexed("city", q.City)
 	t.indexed("q", q.Q)
 	if t.err != nil {
-		return nil, t.err
+		return nil, nil, t.err
 	}
-	c := &conditions{}
-	c.and(`m.seq < ` + c.arg(before))
-	if !q.From.IsZero() {
-		c.and(`m.created_at >= ` + c.arg(s.d.time(q.From)))
-	}
-	if !q.To.IsZero() {
-		c.and(`m.created_at < ` + c.arg(s.d.time(q.To)))
+	if ordered, err = s.period(q.From, q.To, q.Cursor); err != nil {
+		return nil, nil, err
 	}
 	if q.IP.IsValid() {
 		first, last := addrRange(q.IP)
-		c.and(`m.creator_ip >= ` + c.arg(s.d.addr(first)) + ` AND m.creator_ip <= ` + c.arg(s.d.addr(last)))
+		switch {
+		case q.OrIP.IsValid():
+			ranges = append(ranges, func(c *conditions) string {
+				return `(m.creator_ip BETWEEN ` + c.arg(s.d.addr(first)) + ` AND ` + c.arg(s.d.addr(last)) + ` OR m.creator_ip = ` + c.arg(s.d.addr(q.OrIP)) + `)`
+			})
+		case first != last:
+			ranges = append(ranges, func(c *conditions) string {
+				return `m.creator_ip BETWEEN ` + c.arg(s.d.addr(first)) + ` AND ` + c.arg(s.d.addr(last))
+			})
+		default:
+			ordered = append(ordered, func(c *conditions) string { return `m.creator_ip = ` + c.arg(s.d.addr(first)) })
+		}
 	}
 	if q.Country != "" {
-		c.and(`m.country = ` + c.arg(q.Country))
+		ordered = append(ordered, func(c *conditions) string { return `m.country = ` + c.arg(q.Country) })
 	}
 	if q.City != "" {
-		c.and(`m.city_fold = ` + c.arg(fold(q.City)))
+		ordered = append(ordered, func(c *conditions) string { return `m.city_fold = ` + c.arg(fold(q.City)) })
 	}
 	if q.Q != "" {
-		c.and(`(` + c.prefix(`m.name_fold`, fold(q.Q)) + ` OR ` + c.prefix(`m.meeting_id`, q.Q) + `)`)
+		ranges = append(ranges, func(c *conditions) string {
+			return `(` + c.prefix(`m.name_fold`, fold(q.Q)) + ` OR ` + c.prefix(`m.meeting_id`, q.Q) + `)`
+		})
 	}
-	return c, nil
+	return ordered, ranges, nil
 }
 
-// conditions is a WHERE clause under construction. Only constant text and parameter numbers get into it.
-type conditions struct {
-	parts []string
-	args  []any
+// period is the time from and to, and what a cursor has left of it; ErrBadCursor.
+func (s *Store) period(from, to time.Time, cursor string) (list []condition, err error) {
+	if cursor != "" {
+		at, seq, err := readCursor(cursor)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, func(c *conditions) string {
+			return `(m.created_at, m.seq) < (` + c.arg(s.d.time(at)) + `, ` + c.arg(seq) + `)`
+		})
+	}
+	if !from.IsZero() {
+		list = append(list, func(c *conditions) string { return `m.created_at >= ` + c.arg(s.d.time(from)) })
+	}
+	if !to.IsZero() {
+		list = append(list, func(c *conditions) string { return `m.created_at < ` + c.arg(s.d.time(to)) })
+	}
+	return list, nil
 }
+
+// condition puts its values into c and answers its text.
+type condition func(c *conditions) string
+
+// conditions are a statement's values so far. Only constant text and their numbers get into the statement.
+type conditions struct{ args []any }
 
 func (c *conditions) arg(v any) string {
 	c.args = append(c.args, v)
 	return "$" + strconv.Itoa(len(c.args))
 }
 
-func (c *conditions) and(part string) { c.parts = append(c.parts, part) }
-
-func (c *conditions) text() string { return strings.Join(c.parts, " AND ") }
+// where is the clause of a list; nothing if that is empty.
+func (c *conditions) where(list []condition) string {
+	if len(list) == 0 {
+		return ""
+	}
+	parts := make([]string, len(list))
+	for i, cond := range list {
+		parts[i] = cond(c)
+	}
+	return ` WHERE ` + strings.Join(parts, " AND ")
+}
 
 // prefix is a range, so that nothing in the prefix is a wildcard and an index serves it.
 func (c *conditions) prefix(column, prefix string) string {
@@ -129,24 +262,22 @@ func addrRange(p netip.Prefix) (first, last netip.Addr) {
 	return first, last
 }
 
-// A cursor is the last row's seq behind a version byte.
-const cursorVersion = 1
+// A cursor is the last row's time and seq behind a version byte.
+const cursorVersion = 2
 
-func writeCursor(seq int64) string {
-	return base64.RawURLEncoding.EncodeToString(binary.BigEndian.AppendUint64([]byte{cursorVersion}, uint64(seq)))
+func writeCursor(at time.Time, seq int64) string {
+	b := binary.BigEndian.AppendUint64([]byte{cursorVersion}, uint64(at.UnixMicro()))
+	return base64.RawURLEncoding.EncodeToString(binary.BigEndian.AppendUint64(b, uint64(seq)))
 }
 
-func readCursor(s string) (before int64, err error) {
-	if s == "" {
-		return math.MaxInt64, nil
-	}
+func readCursor(s string) (at time.Time, seq int64, err error) {
 	b, err := base64.RawURLEncoding.DecodeString(s)
-	if err != nil || len(b) != 9 || b[0] != cursorVersion {
-		return 0, fmt.Errorf("%q: %w", s, ErrBadCursor)
+	if err != nil || len(b) != 17 || b[0] != cursorVersion {
+		return at, 0, fmt.Errorf("%q: %w", s, ErrBadCursor)
 	}
-	seq := int64(binary.BigEndian.Uint64(b[1:]))
-	if seq <= 0 {
-		return 0, fmt.Errorf("%q: %w", s, ErrBadCursor)
+	at, seq = time.UnixMicro(int64(binary.BigEndian.Uint64(b[1:]))), int64(binary.BigEndian.Uint64(b[9:]))
+	if year := at.UTC().Year(); seq <= 0 || year < 0 || year > 9999 { // those that PostgreSQL has, too
+		return at, 0, fmt.Errorf("%q: %w", s, ErrBadCursor)
 	}
-	return seq, nil
+	return at, seq, nil
 }

@@ -66,73 +66,53 @@ func ChainHash(prev []byte, m Meeting) []byte {
 	return sum[:]
 }
 
+// chain is one of the audit's two: of meetings, and of what else is recorded.
+type chain struct {
+	table string // also its name among the anchors
+	head  string
+	rows  string // those after $1 up to $2, at most $3
+	link  func(row) (link, error)
+}
+
+// link is a row as the chain sees it.
+type link struct {
+	seq        int64
+	prev, hash []byte
+	want       func(prev []byte) []byte // what the hash should be
+	whole      bool                     // what the hash does not cover is as it should be
+}
+
+var meetingChain = chain{
+	table: "meetings", head: "meetings_head",
+	rows: `SELECT ` + meetingColumns + `, name_fold, city_fold FROM meetings m WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT $3`,
+	link: func(r row) (link, error) {
+		var m Meeting
+		var nameFold string
+		var cityFold *string
+		err := r.Scan(append(meetingDest(&m), &nameFold, &cityFold)...)
+		return link{
+			seq: m.Seq, prev: m.PrevHash, hash: m.Hash,
+			want:  func(prev []byte) []byte { return ChainHash(prev, m) },
+			whole: nameFold == fold(m.Name) && equalPtr(cityFold, foldPtr(m.City)),
+		}, err
+	},
+}
+
 const verifyBatch = 500
 
 // VerifyAudit walks the audit as it is now, oldest first, and answers the first row that is not as it
 // was written: changed, out of order, or following a row that is gone. Rows missing at the end are
 // answered as a Meeting with nothing but the Seq of the first of them. progress, if not nil, is told
 // after each batch. Each batch is bounded by the store's timeout, the walk by ctx.
+//
+// Where older rows were deleted (PruneAudit) it begins at the last anchor.
 func (s *Store) VerifyAudit(ctx context.Context, progress func(done, total int64)) (firstBad *Meeting, err error) {
-	var total int64
-	var head []byte
-	err = s.read(ctx, "read the audit's head", query{
-		statement{sql: `SELECT seq, hash FROM meetings_head`},
-		func(r row) error { return r.Scan(&total, scanBytes{&head}) },
-	})
-	if err != nil {
+	seq, err := s.verify(ctx, meetingChain, progress)
+	if err != nil || seq == 0 {
 		return nil, err
 	}
-
-	prev, done := chainStart, int64(0)
-	for done < total {
-		before := done
-		batch := query{
-			statement{
-				sql:  `SELECT ` + meetingColumns + `, name_fold, city_fold FROM meetings m WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT $3`,
-				args: []any{done, total, verifyBatch},
-			},
-			func(r row) error {
-				if firstBad != nil {
-					return nil
-				}
-				var m Meeting
-				var nameFold string
-				var cityFold *string
-				if err := r.Scan(append(meetingDest(&m), &nameFold, &cityFold)...); err != nil {
-					return err
-				}
-				done++
-				folds := nameFold == fold(m.Name) && equalPtr(cityFold, foldPtr(m.City))
-				if m.Seq != done || !folds || !bytes.Equal(m.PrevHash, prev) || !bytes.Equal(m.Hash, ChainHash(prev, m)) {
-					firstBad = &m
-				}
-				prev = m.Hash
-				return nil
-			},
-		}
-		if err := s.read(ctx, "read the audit", batch); err != nil {
-			return nil, err
-		}
-		if firstBad != nil {
-			return firstBad, nil
-		}
-		if done == before {
-			return &Meeting{Seq: done + 1}, nil
-		}
-		if progress != nil {
-			progress(done, total)
-		}
-	}
-	if !bytes.Equal(prev, head) {
-		// Every row fits the one before it but not what was noted when the last was written.
-		return s.meetingBySeq(ctx, total)
-	}
-	return nil, nil
-}
-
-func (s *Store) meetingBySeq(ctx context.Context, seq int64) (*Meeting, error) {
 	m := Meeting{Seq: seq}
-	err := s.read(ctx, "read the audit", query{
+	err = s.read(ctx, "read the audit", query{
 		statement{sql: `SELECT ` + meetingColumns + ` FROM meetings m WHERE seq = $1`, args: []any{seq}},
 		func(r row) error { return r.Scan(meetingDest(&m)...) },
 	})
@@ -140,6 +120,102 @@ func (s *Store) meetingBySeq(ctx context.Context, seq int64) (*Meeting, error) {
 		return nil, err
 	}
 	return &m, nil
+}
+
+// verify answers the seq of the first row that does not fit or is missing; 0 if there is none. Rows that
+// were deleted on the way make it begin again.
+func (s *Store) verify(ctx context.Context, c chain, progress func(done, total int64)) (bad int64, err error) {
+	for {
+		ends, err := s.ends(ctx, c)
+		if err != nil {
+			return 0, err
+		}
+		bad, err := s.walk(ctx, c, ends, progress)
+		if err != nil || bad == 0 {
+			return 0, err
+		}
+		again, err := s.ends(ctx, c)
+		if err != nil {
+			return 0, err
+		}
+		if again.anchor == ends.anchor && (bad > ends.anchor || again.lowest == ends.lowest) {
+			return bad, nil
+		}
+	}
+}
+
+// ends are where a chain begins and ends.
+type ends struct {
+	anchor     int64 // the last row that may be gone
+	anchorHash []byte
+	lowest     int64 // the first row that is there; 0 if there is none
+	lowestPrev []byte
+	head       int64 // the last row there is
+	headHash   []byte
+}
+
+func (s *Store) ends(ctx context.Context, c chain) (ends, error) {
+	e := ends{anchorHash: chainStart}
+	err := s.read(ctx, "read the audit's ends",
+		query{
+			statement{sql: `SELECT seq, hash FROM audit_anchors WHERE chain = $1 ORDER BY seq DESC LIMIT 1`, args: []any{c.table}},
+			func(r row) error { return r.Scan(&e.anchor, scanBytes{&e.anchorHash}) },
+		},
+		query{
+			statement{sql: `SELECT seq, prev_hash FROM ` + c.table + ` ORDER BY seq LIMIT 1`},
+			func(r row) error { return r.Scan(&e.lowest, scanBytes{&e.lowestPrev}) },
+		},
+		query{
+			statement{sql: `SELECT seq, hash FROM ` + c.head},
+			func(r row) error { return r.Scan(&e.head, scanBytes{&e.headHash}) },
+		})
+	return e, err
+}
+
+func (s *Store) walk(ctx context.Context, c chain, e ends, progress func(done, total int64)) (bad int64, err error) {
+	prev, done := e.anchorHash, e.anchor
+	if e.lowest > 0 && e.lowest <= e.anchor { // those before it are deleted, it is about to be
+		prev, done = e.lowestPrev, e.lowest-1
+		if done == 0 {
+			prev = chainStart
+		}
+	}
+	start := done
+	for done < e.head {
+		before := done
+		batch := query{
+			statement{sql: c.rows, args: []any{done, e.head, verifyBatch}},
+			func(r row) error {
+				if bad != 0 {
+					return nil
+				}
+				l, err := c.link(r)
+				if err != nil {
+					return err
+				}
+				done++
+				fits := l.seq == done && l.whole && bytes.Equal(l.prev, prev) && bytes.Equal(l.hash, l.want(prev))
+				if !fits || l.seq == e.anchor && !bytes.Equal(l.hash, e.anchorHash) {
+					bad = l.seq
+				}
+				prev = l.hash
+				return nil
+			},
+		}
+		if err := s.read(ctx, "read the audit", batch); err != nil || bad != 0 {
+			return bad, err
+		}
+		if done == before {
+			return done + 1, nil
+		}
+		if progress != nil {
+			progress(done-start, e.head-start)
+		}
+	}
+	if !bytes.Equal(prev, e.headHash) {
+		return e.head, nil // every row fits the one before it but not what was noted when the last was written
+	}
+	return 0, nil
 }
 
 func equalPtr[T comparable](a, b *T) bool {

@@ -41,7 +41,7 @@ func (s *Store) CreateMeeting(ctx context.Context, n NewMeeting) (Meeting, error
 	if err := n.check(); err != nil {
 		return Meeting{}, err
 	}
-	m := n.row(time.Now())
+	m := n.row()
 	err := s.call(ctx, "create a meeting", func(ctx context.Context) error {
 		head := query{
 			statement{sql: s.sql.lockHead},
@@ -50,6 +50,9 @@ func (s *Store) CreateMeeting(ctx context.Context, n NewMeeting) (Meeting, error
 		t, err := s.d.begin(ctx, txnOptions{gate: "audit", durable: true}, head)
 		if err != nil {
 			return err
+		}
+		if n.CreatedAt.IsZero() { // now that it is our turn: the order of times is that of the chain
+			m.CreatedAt = stamp(time.Now())
 		}
 		m.Seq++
 		m.Hash = ChainHash(m.PrevHash, m)
@@ -82,14 +85,11 @@ func (n NewMeeting) check() error {
 }
 
 // row is the audit row as it will be read back, still without its place in the chain.
-func (n NewMeeting) row(now time.Time) Meeting {
+func (n NewMeeting) row() Meeting {
 	m := Meeting{
 		ID: n.ID, Name: n.Name, CreatorIP: plainAddr(n.CreatorIP),
 		Country: n.Country, Region: n.Region, City: n.City, GeoSource: n.GeoSource,
-		UserAgent: n.UserAgent, CreatedAt: stamp(now),
-	}
-	if !n.CreatedAt.IsZero() {
-		m.CreatedAt = stamp(n.CreatedAt)
+		UserAgent: n.UserAgent, CreatedAt: stamp(n.CreatedAt),
 	}
 	// Comparing so leaves NaN out too, which SQLite would turn into NULL. Adding 0 makes -0 of it 0,
 	// as SQLite would.
@@ -118,7 +118,8 @@ func (s *Store) creation(m Meeting, n NewMeeting) []statement {
 	return writes
 }
 
-// Meeting also says how many participants there are, away ones included; ErrMeetingNotFound.
+// Meeting also says how many participants there are, away ones included; ErrMeetingNotFound. The audit row
+// is empty where retention has deleted it.
 func (s *Store) Meeting(ctx context.Context, id string) (m Meeting, st State, participants int, err error) {
 	if err := key("meeting id", id); err != nil {
 		return m, st, 0, err
@@ -126,15 +127,14 @@ func (s *Store) Meeting(ctx context.Context, id string) (m Meeting, st State, pa
 	found := false
 	err = s.read(ctx, "read a meeting", query{
 		statement{
-			sql: `SELECT ` + meetingColumns + `, ` + stateColumns + `,
-				(SELECT count(*) FROM participants p WHERE p.meeting_id = m.meeting_id)
-				FROM meetings m JOIN meeting_state s ON s.meeting_id = m.meeting_id WHERE m.meeting_id = $1`,
+			sql: `SELECT ` + stateColumns + `, (SELECT count(*) FROM participants p WHERE p.meeting_id = s.meeting_id)
+				FROM meeting_state s WHERE meeting_id = $1`,
 			args: []any{id},
 		},
-		func(r row) error {
-			found = true
-			return r.Scan(append(append(meetingDest(&m), stateDest(&st)...), &participants)...)
-		},
+		func(r row) error { found = true; return r.Scan(append(stateDest(&st), &participants)...) },
+	}, query{
+		statement{sql: `SELECT ` + meetingColumns + ` FROM meetings m WHERE meeting_id = $1`, args: []any{id}},
+		func(r row) error { return r.Scan(meetingDest(&m)...) },
 	})
 	if err == nil && !found {
 		err = ErrMeetingNotFound

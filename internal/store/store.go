@@ -23,6 +23,8 @@ type Store struct {
 	timeout time.Duration
 	sql     sqlTexts
 	wake    func() // nil: events are not recorded
+	few     int    // rows of the audit that are sorted for an answer
+	window  int    // rows of it that are looked through for one
 
 	closed atomic.Bool
 }
@@ -31,6 +33,9 @@ type Store struct {
 type sqlTexts struct {
 	lockState string
 	lockHead  string
+
+	lockEventsHead string
+
 	abandoned string
 	revs      string
 	nodes     string
@@ -63,9 +68,13 @@ func newStore(d dialect) *Store {
 	return &Store{
 		d:       d,
 		timeout: callTimeout,
+		few:     auditFew,
+		window:  auditWindow,
 		sql: sqlTexts{
-			lockState: `SELECT ` + stateColumns + ` FROM meeting_state s WHERE meeting_id = $1` + w.forUpdate,
-			lockHead:  `SELECT seq, hash FROM meetings_head WHERE one = 1` + w.forUpdate,
+			lockState:      `SELECT ` + stateColumns + ` FROM meeting_state s WHERE meeting_id = $1` + w.forUpdate,
+			lockHead:       `SELECT seq, hash FROM meetings_head WHERE one = 1` + w.forUpdate,
+			lockEventsHead: `SELECT seq, hash FROM audit_events_head WHERE one = 1` + w.forUpdate,
+
 			abandoned: `SELECT ` + presenceColumns + ` FROM participants WHERE node_id ` + w.notInList + ` ORDER BY meeting_id, peer_id LIMIT $2`,
 			revs:      `SELECT meeting_id, rev FROM meeting_state WHERE meeting_id ` + w.inList,
 			nodes:     `SELECT node_id, seen_at FROM nodes`,

@@ -129,6 +129,7 @@ type AuditQuery struct {
 	From    time.Time    // created at or after
 	To      time.Time    // created before
 	IP      netip.Prefix // one address is a prefix of its full length
+	OrIP    netip.Addr   // with IP: or this one, under which the audit may know it
 	Country string       // as stored: an ISO code
 	City    string       // whole, in any case
 	Q       string       // the beginning of the name, in any case, or of the key

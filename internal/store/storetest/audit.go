@@ -126,6 +126,8 @@ func auditFilters(t *testing.T, s *store.Store) {
 		{"keys have case", store.AuditQuery{Q: "fx"}, ""},
 		{"the last letter there is", store.AuditQuery{Q: "z\U0010FFFF"}, "fXkey f_key"},
 		{"nothing but it", store.AuditQuery{Q: "\U0010FFFF"}, ""},
+		{"one address, or what stands for it", store.AuditQuery{IP: prefix("192.0.2.1/32"), OrIP: netip.MustParseAddr("2001:db8::1")}, "d a"},
+		{"a network, or an address", store.AuditQuery{IP: prefix("192.0.2.0/24"), OrIP: netip.MustParseAddr("::1"), Country: "CN"}, "b a"},
 		{"together", store.AuditQuery{Country: "CN", City: "BEIJING", Q: "100", IP: prefix("192.0.2.128/25"), From: start}, "b"},
 		{"together with nothing", store.AuditQuery{Country: "CN", City: "BEIJING", Q: "100", IP: prefix("192.0.2.0/25")}, ""},
 	} {
@@ -148,7 +150,7 @@ func auditFilters(t *testing.T, s *store.Store) {
 }
 
 func auditRefusesForeignCursors(t *testing.T, s *store.Store) {
-	for _, cursor := range []string{"x", "1 OR 1=1", "AAAA", "\x00", "AQAAAAAAAAAA", "AgAAAAAAAAAB", "Af__________"} {
+	for _, cursor := range []string{"x", "1 OR 1=1", "AAAA", "\x00", "AQAAAAAAAAAA", "AgAAAAAAAAAB", "Af__________", "AgAGQ4SvgAAAAAAAAAAAAAA", "An__________AAAAAAAAAAE"} {
 		if _, err := s.Audit(ctx, store.AuditQuery{Cursor: cursor}); !errors.Is(err, store.ErrBadCursor) {
 			t.Errorf("%q: %v, want ErrBadCursor", cursor, err)
 		}

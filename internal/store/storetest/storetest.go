@@ -60,6 +60,13 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		{"AuditFilters", auditFilters},
 		{"AuditRefusesForeignCursors", auditRefusesForeignCursors},
 		{"AuditVerifies", auditVerifies},
+		{"AuditPointsAreOfTheNewestRows", auditPointsAreOfTheNewestRows},
+		{"EventsAreReadBackAndChain", eventsAreReadBackAndChain},
+		{"OldRowsGoAndTheChainHolds", oldRowsGoAndTheChainHolds},
+		{"RowsOutOfOrderStayUntilAllBeforeThemAreOld", rowsOutOfOrderStayUntilAllBeforeThemAreOld},
+
+		{"AdminSessionsAreKept", adminSessionsAreKept},
+		{"LiveMeetingsAreCounted", liveMeetingsAreCounted},
 
 		{"InjectionIsOnlyText", injectionIsOnlyText},
 		{"UnstorableTextIsRefused", unstorableTextIsRefused},
