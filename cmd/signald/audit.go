@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -22,6 +23,8 @@ type auditCommand struct {
 	Verify auditVerify `cmd:"" help:"Check every row against the chain of hashes. Names the first that does not fit, with exit code 1."`
 	List   auditList   `cmd:"" help:"Show the newest rows as a table."`
 	Export auditExport `cmd:"" help:"Write rows to standard output, newest first."`
+	Events auditEvents `cmd:"" help:"Write what is recorded beside creations to standard output, newest first, a JSON object a line."`
+	Prune  auditPrune  `cmd:"" help:"Delete rows that are older than the retention, as the server does by itself if its database role may."`
 }
 
 // auditDatabase is the setting of the server, here on its own.
@@ -36,6 +39,22 @@ type auditFilters struct {
 	Country string `placeholder:"CODE" help:"Country, two letters: GB."`
 	City    string `help:"City, whole, in any case."`
 	Q       string `name:"q" placeholder:"TEXT" help:"The beginning of the name in any case, or of the key."`
+
+	IPKey string `name:"audit-ip-key" env:"SIGNALD_AUDIT_IP_KEY" placeholder:"KEY" help:"With --ip: the server's key of hashed addresses, to find one by them."`
+}
+
+type auditEvents struct {
+	auditDatabase `embed:""`
+
+	From  string `placeholder:"TIME" help:"Recorded at or after."`
+	To    string `placeholder:"TIME" help:"Recorded before."`
+	Kind  string `help:"kick, end or login_failed."`
+	Limit string `placeholder:"ROWS" help:"Events at most. Default: all."`
+}
+
+type auditPrune struct {
+	DatabaseURL string        `name:"database-url" env:"SIGNALD_DATABASE_URL" default:"sqlite:signald.db" placeholder:"URL" help:"The server's database, with a role that may delete; a SQLite file only while the server is stopped."`
+	Retention   time.Duration `name:"audit-retention" env:"SIGNALD_AUDIT_RETENTION" required:"" help:"How long rows are kept, at least 24h. Example: 8760h, a year."`
 }
 
 type auditVerify struct {
@@ -55,6 +74,7 @@ type auditExport struct {
 
 	Format string `enum:"json,ndjson,csv" default:"csv" help:"json, ndjson (an object a line) or csv."`
 	Limit  string `placeholder:"ROWS" help:"Rows at most. Default: all."`
+	BOM    bool   `name:"bom" help:"Begin CSV with a byte order mark, for Excel."`
 }
 
 // run does one of the commands and returns the exit code.
@@ -65,9 +85,16 @@ func (c *auditCommand) run(ctx context.Context, which string, stdout, stderr io.
 	switch which {
 	case "verify":
 		err = c.Verify.run(ctx, stdout, stderr)
+	case "events":
+		err = c.Events.write(ctx, stdout)
+	case "prune":
+		err = c.Prune.run(ctx, stdout, stderr)
 	case "list":
 		err = c.List.write(ctx, c.List.auditDatabase, "table", c.List.Limit, stdout)
 	default:
+		if c.Export.BOM && c.Export.Format == "csv" {
+			_, _ = io.WriteString(stdout, audit.BOM) // what comes next says if it fails
+		}
 		err = c.Export.write(ctx, c.Export.auditDatabase, c.Export.Format, c.Export.Limit, stdout)
 	}
 	var wrong *fault.Error
@@ -104,6 +131,9 @@ func (f auditFilters) write(ctx context.Context, d auditDatabase, format, limit 
 	if err != nil {
 		return err
 	}
+	if f.IPKey != "" {
+		q.OrIP = audit.NewPrivacy(audit.Hashed, f.IPKey).Sought(q.IP)
+	}
 	s, err := d.open(ctx)
 	if err != nil {
 		return err
@@ -120,21 +150,89 @@ func (v auditVerify) run(ctx context.Context, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	return errors.Join(v.verify(ctx, s, stdout, stderr), s.Close())
+}
+
+func (auditVerify) verify(ctx context.Context, s *store.Store, stdout, stderr io.Writer) error {
 	bar := newProgress(stderr)
 	bad, err := s.VerifyAudit(ctx, bar.show)
 	bar.end()
-	if err := errors.Join(err, s.Close()); err != nil {
+	switch {
+	case err != nil:
+		return err
+	case bad != nil && bad.ID == "":
+		return fmt.Errorf("row %d is missing: the rows before it fit", bad.Seq)
+	case bad != nil:
+		return fmt.Errorf("row %d does not fit: it, or the row before it, is not as it was written: key %q, name %q, created %s from %s",
+			bad.Seq, bad.ID, bad.Name, bad.CreatedAt.Format(time.RFC3339Nano), bad.CreatorIP)
+	}
+	fmt.Fprintf(stdout, "%d rows, and every one fits.\n", bar.total)
+	if seq, since, err := s.AuditStart(ctx); err != nil {
+		return err
+	} else if seq > 0 {
+		fmt.Fprintf(stdout, "They begin after row %d: the rows up to it were deleted, the last of them at %s.\n", seq, since.Format(time.RFC3339))
+	}
+	events := newProgress(io.Discard) // there are few
+	event, err := s.VerifyAuditEvents(ctx, events.show)
+	switch {
+	case err != nil:
+		return err
+	case event != nil && event.Kind == "":
+		return fmt.Errorf("event %d is missing: the events before it fit", event.Seq)
+	case event != nil:
+		return fmt.Errorf("event %d does not fit: it, or the event before it, is not as it was written: %s of %s", event.Seq, event.Kind, event.CreatedAt.Format(time.RFC3339Nano))
+	case events.total > 0:
+		fmt.Fprintf(stdout, "%d events, and every one fits.\n", events.total)
+	}
+	return nil
+}
+
+// write writes the events that fit.
+func (e auditEvents) write(ctx context.Context, stdout io.Writer) error {
+	values := url.Values{"from": {e.From}, "to": {e.To}, "kind": {e.Kind}, "limit": {e.Limit}}
+	q, err := audit.EventFilter(values)
+	if err != nil {
 		return err
 	}
-	if bad == nil {
-		fmt.Fprintf(stdout, "%d rows, and every one fits.\n", bar.total)
-		return nil
+	left, err := audit.Limit(values, audit.MaxRows)
+	if err != nil {
+		return err
 	}
-	if bad.ID == "" {
-		return fmt.Errorf("row %d is missing: %d rows before it fit", bad.Seq, bad.Seq-1)
+	if left == 0 {
+		left = audit.MaxRows
 	}
-	return fmt.Errorf("row %d does not fit: it, or the row before it, is not as it was written: key %q, name %q, created %s from %s",
-		bad.Seq, bad.ID, bad.Name, bad.CreatedAt.Format(time.RFC3339Nano), bad.CreatorIP)
+	s, err := auditDatabase{e.DatabaseURL}.open(ctx)
+	if err != nil {
+		return err
+	}
+	out := json.NewEncoder(stdout)
+	out.SetEscapeHTML(false)
+	for more := true; more && left > 0 && err == nil; {
+		var list []store.AuditEvent
+		q.Limit = min(left, 500)
+		if list, q.Cursor, err = s.AuditEvents(ctx, q); err != nil {
+			break
+		}
+		for _, event := range list {
+			err = errors.Join(err, out.Encode(audit.EventOf(event)))
+		}
+		left -= len(list)
+		more = q.Cursor != ""
+	}
+	return errors.Join(err, s.Close())
+}
+
+func (p auditPrune) run(ctx context.Context, stdout, stderr io.Writer) error {
+	if p.Retention < 24*time.Hour {
+		return fault.Invalid("", "audit-retention is at least 24h.")
+	}
+	s, err := store.Open(ctx, p.DatabaseURL, (&Config{LogLevel: "warn", LogFormat: "console"}).logger(stderr))
+	if err != nil {
+		return fmt.Errorf("open the database: %w", err)
+	}
+	n, err := s.PruneAudit(ctx, time.Now().Add(-p.Retention))
+	fmt.Fprintf(stdout, "%d rows deleted.\n", n)
+	return errors.Join(err, s.Close())
 }
 
 // progress tells how far a walk is: a bar on a terminal, elsewhere a line now and then.

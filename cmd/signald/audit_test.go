@@ -4,12 +4,16 @@ import (
 	"database/sql"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib"
+	"github.com/rs/zerolog"
 
+	"signald/internal/store"
 	"signald/internal/testpg"
 )
 
@@ -132,5 +136,68 @@ func TestAuditCutsLongNames(t *testing.T) {
 	_, out, _ := command(t, "audit", "list", "--database-url="+database)
 	if !strings.Contains(out, strings.Repeat("长", 39)+"…  k\n") {
 		t.Errorf("%s", out)
+	}
+}
+
+func TestPruneWantsARetentionAndTheDatabase(t *testing.T) {
+	auditing(t, func(t *testing.T, database string, keys []string) {
+		if strings.HasPrefix(database, "sqlite:") { // the running server's alone
+			if code, _, stderr := command(t, "audit", "prune", "--database-url="+database, "--audit-retention=24h"); code != 1 || !strings.Contains(stderr, "in use") {
+				t.Errorf("%d %s", code, stderr)
+			}
+			return
+		}
+		code, out, stderr := command(t, "audit", "prune", "--database-url="+database, "--audit-retention=24h")
+		if code != 0 || out != "0 rows deleted.\n" {
+			t.Errorf("nothing is old: %d %s %s", code, out, stderr)
+		}
+		if code, _, stderr := command(t, "audit", "prune", "--database-url="+database, "--audit-retention=1h"); code != 2 || !strings.Contains(stderr, "at least 24h") {
+			t.Errorf("%d %s", code, stderr)
+		}
+		if code, _, stderr := command(t, "audit", "prune", "--database-url="+database); code != 2 || !strings.Contains(stderr, "audit-retention") {
+			t.Errorf("%d %s", code, stderr)
+		}
+	})
+}
+
+func TestServerDeletesOldRowsByItself(t *testing.T) {
+	for name, database := range map[string]string{
+		"SQLite":     "sqlite:" + filepath.Join(t.TempDir(), "audit.db"),
+		"PostgreSQL": testpg.URL(t),
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, err := store.Open(t.Context(), database, zerolog.Nop())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, age := range []time.Duration{50 * time.Hour, 49 * time.Hour, time.Hour} {
+				if _, err := s.CreateMeeting(t.Context(), store.NewMeeting{ID: age.String(), CreatedAt: time.Now().Add(-age)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := errors.Join(s.AddAuditEvent(t.Context(), store.NewAuditEvent{Kind: store.EventKick, MeetingID: "k", Actor: "host"}), s.Close()); err != nil {
+				t.Fatal(err)
+			}
+			r := start(t, serveArgs(t, "--database-url="+database, "--audit-retention=48h"))
+			until := time.Now().Add(patience)
+			out := ""
+			for !strings.HasPrefix(out, "1 rows, ") && time.Now().Before(until) {
+				_, out, _ = command(t, "audit", "verify", "--database-url="+database)
+			}
+			if !strings.HasPrefix(out, "1 rows, and every one fits.\nThey begin after row 2: ") || !strings.HasSuffix(out, "\n1 events, and every one fits.\n") {
+				t.Errorf("%s", out)
+			}
+			create(t, r.url)
+			if code, out, _ := command(t, "audit", "export", "--database-url="+database, "--format=ndjson"); code != 0 || strings.Count(out, "\n") != 2 {
+				t.Errorf("%d %s", code, out)
+			}
+			code, out, _ := command(t, "audit", "events", "--database-url="+database, "--kind=kick", "--from=2000-01-01")
+			if code != 0 || !strings.HasPrefix(out, `{"kind":"kick","meeting_id":"k","actor":"host",`) || strings.Count(out, "\n") != 1 {
+				t.Errorf("%d %s", code, out)
+			}
+			if code, _, stderr := command(t, "audit", "events", "--database-url="+database, "--kind=party"); code != 2 || !strings.Contains(stderr, "--kind is kick") {
+				t.Errorf("%d %s", code, stderr)
+			}
+		})
 	}
 }

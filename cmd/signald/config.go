@@ -15,6 +15,8 @@ import (
 	"strings"
 	"time"
 
+	"signald/internal/admin"
+	"signald/internal/audit"
 	"signald/internal/webhook"
 )
 
@@ -38,8 +40,14 @@ type Config struct {
 
 	GeoIPDB []string `name:"geoip-db" env:"SIGNALD_GEOIP_DB" placeholder:"FILE,..." help:"GeoIP files (.mmdb) that tell where a meeting's creator is, best first. They are read again when they change." group:"Data"`
 
-	AdminToken string `env:"SIGNALD_ADMIN_TOKEN" placeholder:"TOKEN" help:"Bearer token for reading the audit; make it long and random. Empty: nobody can." group:"Access" secret:"true"`
-	RateLimits string `env:"SIGNALD_RATE_LIMITS" oneof:"on,off" default:"on" help:"Limits on events, creations and failed guesses; off is for load tests." group:"Access"`
+	AdminToken   string        `env:"SIGNALD_ADMIN_TOKEN" placeholder:"TOKEN" help:"What the admin logs in with at /admin, and the bearer token of the admin's API: a long random text, or its bcrypt hash as 'signald hash' makes it. Empty: nobody is admin." group:"Access" secret:"true"`
+	AdminSession time.Duration `env:"SIGNALD_ADMIN_SESSION" default:"8h" help:"How long a login of the admin lasts." group:"Access"`
+	RateLimits   string        `env:"SIGNALD_RATE_LIMITS" oneof:"on,off" default:"on" help:"Limits on events, creations and failed guesses; off is for load tests." group:"Access"`
+
+	AuditEvents    []string      `env:"SIGNALD_AUDIT_EVENTS" placeholder:"GROUP,..." help:"What is recorded beside creations: actions (kick, end), logins (failed ones of the admin). Default: nothing. Example: actions,logins." group:"Audit"`
+	AuditIP        string        `name:"audit-ip" env:"SIGNALD_AUDIT_IP" oneof:"full,truncated,hashed" default:"full" help:"How addresses are kept in the audit: full; truncated to the /24 of IPv4 or the /48 of IPv6; or hashed with SIGNALD_AUDIT_IP_KEY." group:"Audit"`
+	AuditIPKey     string        `name:"audit-ip-key" env:"SIGNALD_AUDIT_IP_KEY" placeholder:"KEY" help:"Key of hashed addresses, the same at all nodes: at least 16 random characters." group:"Audit" secret:"true"`
+	AuditRetention time.Duration `env:"SIGNALD_AUDIT_RETENTION" default:"0s" help:"How long rows of the audit are kept, at least 24h; 0: for ever. Example: 8760h, a year." group:"Audit"`
 
 	MaxSockets      int `env:"SIGNALD_MAX_SOCKETS" default:"20000" help:"Connections at a time; 0: no limit." group:"Limits"`
 	MaxSocketsPerIP int `name:"max-sockets-per-ip" env:"SIGNALD_MAX_SOCKETS_PER_IP" default:"50" help:"Connections of one address at a time (of one /64 in IPv6); 0: no limit." group:"Limits"`
@@ -99,6 +107,7 @@ func (c *Config) Validate() error {
 		}
 	}
 	c.choices(bad)
+	c.checkAudit(bad)
 	switch c.tlsMode() {
 	case "files":
 		if c.TLSCert == "" || c.TLSKey == "" {
@@ -198,6 +207,29 @@ func (c *Config) webhooks(bad func(name, format string, args ...any)) {
 			continue
 		}
 		c.webhookSecrets = append(c.webhookSecrets, secret)
+	}
+}
+
+// checkAudit checks what the admin and the audit need.
+func (c *Config) checkAudit(bad func(name, format string, args ...any)) {
+	if admin.IsHash(c.AdminToken) {
+		if err := admin.CheckHash(c.AdminToken); err != nil {
+			bad("SIGNALD_ADMIN_TOKEN", "it begins as a bcrypt hash and is none that can be used: %v", err)
+		}
+	}
+	if c.AdminSession < time.Minute || c.AdminSession > 30*24*time.Hour {
+		bad("SIGNALD_ADMIN_SESSION", "%s is not between 1m and 720h", c.AdminSession)
+	}
+	for _, group := range c.AuditEvents {
+		if group != audit.Actions && group != audit.Logins {
+			bad("SIGNALD_AUDIT_EVENTS", "%q is none of %s,%s", group, audit.Actions, audit.Logins)
+		}
+	}
+	if c.AuditIP == audit.Hashed && len(c.AuditIPKey) < 16 {
+		bad("SIGNALD_AUDIT_IP_KEY", "hashed addresses need a key of at least 16 characters")
+	}
+	if c.AuditRetention != 0 && c.AuditRetention < 24*time.Hour {
+		bad("SIGNALD_AUDIT_RETENTION", "%s is shorter than 24h", c.AuditRetention)
 	}
 }
 

@@ -61,6 +61,11 @@ var others = map[string]string{
 	"SIGNALD_REDIS_URL":          "redis://localhost:6379/0",
 	"SIGNALD_GEOIP_DB":           "a.mmdb,b.mmdb",
 	"SIGNALD_ADMIN_TOKEN":        "an admin's token",
+	"SIGNALD_ADMIN_SESSION":      "1h0m0s",
+	"SIGNALD_AUDIT_EVENTS":       "actions,logins",
+	"SIGNALD_AUDIT_IP":           "hashed",
+	"SIGNALD_AUDIT_IP_KEY":       "a key of 16 letters",
+	"SIGNALD_AUDIT_RETENTION":    "8760h0m0s",
 	"SIGNALD_RATE_LIMITS":        "off",
 	"SIGNALD_MAX_SOCKETS":        "7",
 	"SIGNALD_MAX_SOCKETS_PER_IP": "0",
@@ -92,7 +97,7 @@ var others = map[string]string{
 }
 
 // secrets are the settings that are never printed.
-var secrets = []string{"SIGNALD_ADMIN_TOKEN", "SIGNALD_TURN_SECRET", "SIGNALD_WEBHOOK_URL", "SIGNALD_WEBHOOK_SECRET"}
+var secrets = []string{"SIGNALD_ADMIN_TOKEN", "SIGNALD_AUDIT_IP_KEY", "SIGNALD_TURN_SECRET", "SIGNALD_WEBHOOK_URL", "SIGNALD_WEBHOOK_SECRET"}
 
 // inForce reads what `signald config` prints.
 func inForce(t testing.TB, args ...string) map[string]string {
@@ -191,6 +196,12 @@ func TestEveryProblemIsReportedAtOnce(t *testing.T) {
 		"SIGNALD_BASE_PATH":          "meet/",
 		"SIGNALD_DATABASE_URL":       "mysql://u:s3cret@localhost/x",
 		"SIGNALD_REDIS_URL":          "localhost:6379",
+		"SIGNALD_ADMIN_TOKEN":        "$2a$04$short",
+		"SIGNALD_ADMIN_SESSION":      "1s",
+		"SIGNALD_AUDIT_EVENTS":       "logins,everything",
+		"SIGNALD_AUDIT_IP":           "hashed",
+		"SIGNALD_AUDIT_IP_KEY":       "short",
+		"SIGNALD_AUDIT_RETENTION":    "1h",
 		"SIGNALD_RATE_LIMITS":        "maybe",
 		"SIGNALD_MAX_SOCKETS":        "-1",
 		"SIGNALD_MAX_SOCKETS_PER_IP": "1000001",
@@ -232,6 +243,9 @@ func TestEveryProblemIsReportedAtOnce(t *testing.T) {
 			t.Errorf("%s: %d %s", name, code, out)
 		}
 		for name := range bad {
+			if name == "SIGNALD_AUDIT_IP" {
+				continue // it is what makes the key a problem
+			}
 			if !strings.Contains(stderr, name+": ") {
 				t.Errorf("%s is not named in:\n%s", name, stderr)
 			}
@@ -249,7 +263,7 @@ func TestEveryProblemIsReportedAtOnce(t *testing.T) {
 func valid(change func(*Config)) *Config {
 	c := &Config{
 		Listen: "127.0.0.1:8080", TLS: "auto", DatabaseURL: "sqlite:x.db", RateLimits: "on", MaxPeers: 8, MaxMessage: 64 << 10,
-		PingInterval: time.Second, PingTimeout: time.Second, DrainTimeout: time.Second, TURNTTL: time.Hour, LogLevel: "info", LogFormat: "json",
+		PingInterval: time.Second, PingTimeout: time.Second, DrainTimeout: time.Second, TURNTTL: time.Hour, AdminSession: time.Hour, AuditIP: "full", LogLevel: "info", LogFormat: "json",
 		TURNTLSListen: ":5349", TURNPorts: "49152-65535",
 	}
 	if change != nil {

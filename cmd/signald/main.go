@@ -25,6 +25,7 @@ type commands struct {
 	Health  healthCommand    `cmd:"" name:"healthcheck" help:"Ask the running server of these settings whether it is ready; exit code 1 if not."`
 	Migrate migrateCommand   `cmd:"" help:"Bring the database's schema up to date, as the server does when it starts, and end."`
 	Audit   auditCommand     `cmd:"" help:"Read who created which meeting, in the database itself."`
+	Hash    hashCommand      `cmd:"" help:"Read the admin's token from standard input and print its hash for SIGNALD_ADMIN_TOKEN."`
 	Version kong.VersionFlag `help:"Print the version."`
 }
 
@@ -76,6 +77,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return c.Health.run(ctx, stdout, stderr)
 	case command == "migrate":
 		return c.Migrate.run(ctx, stdout, stderr)
+	case command == "hash":
+		return c.Hash.run(os.Stdin, stdout, stderr)
 	case command == "config":
 		c.Config.print(stdout)
 		return 0

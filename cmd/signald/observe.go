@@ -89,6 +89,18 @@ func (o observedStore) Audit(ctx context.Context, q store.AuditQuery) (store.Aud
 	return observed(o, "audit", func() (store.AuditPage, error) { return o.Store.Audit(ctx, q) })
 }
 
+func (o observedStore) AuditPoints(ctx context.Context, q store.AuditQuery, limit int) (points []store.AuditPoint, more bool, err error) {
+	defer func(began time.Time) { o.called("audit_points", began, err) }(time.Now())
+	return o.Store.AuditPoints(ctx, q, limit)
+}
+
+func (o observedStore) AddAuditEvent(ctx context.Context, e store.NewAuditEvent) error {
+	began := time.Now()
+	err := o.Store.AddAuditEvent(ctx, e)
+	o.called("add_audit_event", began, err)
+	return err
+}
+
 func (o observedStore) Ping(ctx context.Context) error {
 	began := time.Now()
 	err := o.Store.Ping(ctx)

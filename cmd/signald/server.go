@@ -18,6 +18,8 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"signald/internal/admin"
+	"signald/internal/audit"
 	"signald/internal/chat"
 	"signald/internal/clientip"
 	"signald/internal/cluster"
@@ -76,9 +78,13 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 		return nil, err
 	}
 	s.places = geo.Open(c.GeoIPDB, log)
-	if n := len(c.AdminToken); n > 0 && n < 16 {
+	if n := len(c.AdminToken); n > 0 && n < 16 { // a hash does not tell
 		log.Warn().Msg("the admin token is short: use at least 16 random characters")
 	}
+
+	credential := admin.New(c.AdminToken)
+	privacy := audit.NewPrivacy(c.AuditIP, c.AuditIPKey)
+	recorder := &audit.Recorder{Store: db, Groups: c.AuditEvents, Privacy: privacy, Log: log}
 
 	node := "n_" + randomName()
 	var others nodes = cluster.Alone{}
@@ -134,7 +140,8 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 		clusterUp = others.Up
 	}
 	handler := httpapi.New(db, s.participants, observedPlaces{s.places, counted}, web.FS(), s.sockets, httpapi.Options{
-		BasePath: c.BasePath, PublicURL: c.PublicURL, MaxPeers: c.MaxPeers, AdminToken: c.AdminToken,
+		BasePath: c.BasePath, PublicURL: c.PublicURL, MaxPeers: c.MaxPeers,
+		Admin: credential, Sessions: admin.NewSessions(db, credential, c.AdminSession), Privacy: privacy, Recorder: recorder,
 		ICE: servers, AllowOrigin: c.allowOrigin(socketio.SameOrigin), ClientIP: s.clientIP, Trusted: s.isTrusted,
 		Creations: limit(5, 1000), Guesses: s.guesses, Logins: limit(0.1, 10),
 		Draining: s.draining.Load, Refusing: s.listener.Refusing, ClusterUp: clusterUp, Log: log,
@@ -173,6 +180,7 @@ func (s *server) Serve(ctx context.Context, stopping func()) error {
 	running.Go(func() { s.others.Run(background, fromOthers{s}) })
 	running.Go(func() { s.repeatCounts(background) })
 	running.Go(func() { s.runWebhooks(background) })
+	running.Go(func() { s.pruneAudit(background) })
 	running.Go(s.operator.serve)
 	defer running.Wait()
 	defer s.operator.close()

@@ -1,15 +1,19 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
+	"signald/internal/admin"
 	"signald/internal/store"
 )
 
@@ -78,4 +82,54 @@ func (m *migrateCommand) run(ctx context.Context, stdout, stderr io.Writer) int 
 	}
 	fmt.Fprintln(stdout, "the schema is up to date")
 	return 0
+}
+
+// hashCommand makes a setting that does not tell the token.
+type hashCommand struct{}
+
+func (hashCommand) run(stdin io.Reader, stdout, stderr io.Writer) int {
+	line, err := bufio.NewReader(io.LimitReader(stdin, 4096)).ReadString('\n')
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	token := strings.TrimRight(line, "\r\n")
+	var hash string
+	switch {
+	case err == nil && len(token) < 16:
+		err = errors.New("a token of less than 16 characters can be guessed")
+	case err == nil:
+		hash, err = admin.Hash(token)
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "signald: hash:", err)
+		return 1
+	}
+	fmt.Fprintln(stdout, hash)
+	return 0
+}
+
+// pruneEvery is how often the audit is looked through for rows that are too old.
+const pruneEvery = time.Hour
+
+// pruneAudit deletes old rows of the audit, if they are not kept for ever.
+func (s *server) pruneAudit(ctx context.Context) {
+	if s.config.AuditRetention == 0 {
+		return
+	}
+	every := time.NewTicker(pruneEvery)
+	defer every.Stop()
+	for {
+		n, err := s.store.PruneAudit(ctx, time.Now().Add(-s.config.AuditRetention))
+		switch {
+		case err != nil && ctx.Err() == nil:
+			s.log.Warn().Err(err).Msg("old rows of the audit not deleted: if the database's role may not, run signald audit prune as its owner")
+		case n > 0:
+			s.log.Info().Int64("rows", n).Msg("old rows of the audit deleted")
+		}
+		select {
+		case <-every.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }

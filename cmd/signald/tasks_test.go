@@ -4,6 +4,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"signald/internal/admin"
 )
 
 func TestHealthcheckAsksTheServerOfTheSameSettings(t *testing.T) {
@@ -44,5 +46,25 @@ func TestMigrateMakesTheSchemaAndEnds(t *testing.T) {
 	}
 	if code, _, stderr := command(t, "migrate", "--database-url=sqlite:/nowhere/x.db"); code != 1 || !strings.Contains(stderr, "no such file") {
 		t.Errorf("%d %s", code, stderr)
+	}
+}
+
+func TestHashIsOneThatTheServerTakes(t *testing.T) {
+	var out, stderr strings.Builder
+	if code := (hashCommand{}).run(strings.NewReader("a token of the tests\n"), &out, &stderr); code != 0 || stderr.Len() != 0 {
+		t.Fatalf("%d %s", code, stderr.String())
+	}
+	hash := strings.TrimSpace(out.String())
+	if !admin.New(hash).Is(t.Context(), "a token of the tests") {
+		t.Errorf("%q is none of it", hash)
+	}
+	t.Setenv("SIGNALD_ADMIN_TOKEN", hash)
+	if code, out, stderr := command(t, "config"); code != 0 || !strings.Contains(out, "SIGNALD_ADMIN_TOKEN=(set)") {
+		t.Errorf("%d %s %s", code, out, stderr)
+	}
+	for _, bad := range []string{"", "short\n", strings.Repeat("long", 20)} {
+		if code := (hashCommand{}).run(strings.NewReader(bad), &out, &stderr); code != 1 {
+			t.Errorf("%q: %d", bad, code)
+		}
 	}
 }

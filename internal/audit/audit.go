@@ -56,19 +56,8 @@ func Filter(values url.Values) (store.AuditQuery, error) {
 			return q, fault.Invalid(name, name+" is a text of at most 256 bytes.")
 		}
 	}
-	for _, at := range []struct {
-		name  string
-		field *time.Time
-	}{{"from", &q.From}, {"to", &q.To}} {
-		v := values.Get(at.name)
-		if v == "" {
-			continue
-		}
-		t, err := parseTime(v)
-		if err != nil {
-			return q, fault.Invalid(at.name, at.name+" is a time as 2006-01-02T15:04:05Z, or a date as 2006-01-02.")
-		}
-		*at.field = t
+	if err := period(values, &q.From, &q.To); err != nil {
+		return q, err
 	}
 	if v := values.Get("ip"); v != "" {
 		p, err := parsePrefix(v)
@@ -78,6 +67,57 @@ func Filter(values url.Values) (store.AuditQuery, error) {
 		q.IP = p
 	}
 	return q, nil
+}
+
+// Event is one that is recorded beside creations.
+type Event struct {
+	Kind      string    `json:"kind"`
+	MeetingID string    `json:"meeting_id,omitempty"`
+	Actor     string    `json:"actor"`
+	Subject   string    `json:"subject"`
+	IP        string    `json:"ip"`
+	UserAgent string    `json:"user_agent"`
+	CreatedAt time.Time `json:"created_at"`
+}
+
+// EventOf is an event's row.
+func EventOf(e store.AuditEvent) Event {
+	out := Event{
+		Kind: e.Kind, MeetingID: e.MeetingID, Actor: e.Actor, Subject: e.Subject, UserAgent: e.UserAgent, CreatedAt: e.CreatedAt,
+	}
+	if e.IP.IsValid() {
+		out.IP = e.IP.String()
+	}
+	return out
+}
+
+// EventFilter reads the filters from, to, kind and cursor, as Filter does.
+func EventFilter(values url.Values) (store.AuditEventQuery, error) {
+	q := store.AuditEventQuery{Kind: values.Get("kind"), Cursor: values.Get("cursor")}
+	if _, known := groupOf[q.Kind]; q.Kind != "" && !known {
+		return q, fault.Invalid("kind", "kind is kick, end or login_failed.")
+	}
+	err := period(values, &q.From, &q.To)
+	return q, err
+}
+
+// period reads from and to.
+func period(values url.Values, from, to *time.Time) error {
+	for _, at := range []struct {
+		name  string
+		field *time.Time
+	}{{"from", from}, {"to", to}} {
+		v := values.Get(at.name)
+		if v == "" {
+			continue
+		}
+		t, err := parseTime(v)
+		if err != nil {
+			return fault.Invalid(at.name, at.name+" is a time as 2006-01-02T15:04:05Z, or a date as 2006-01-02.")
+		}
+		*at.field = t
+	}
+	return nil
 }
 
 // Limit reads the number of rows wanted, 1 to highest; 0 if none is given.

@@ -20,6 +20,9 @@ type Writer interface {
 	Close() error
 }
 
+// BOM before CSV tells Excel that it is UTF-8. Other programs take it for a part of the first name.
+const BOM = "\ufeff"
+
 // Formats are the names that NewWriter knows, beside "table".
 var Formats = []string{"json", "ndjson", "csv"}
 

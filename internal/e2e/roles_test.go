@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"errors"
+	"net/http"
 	"net/url"
 	"os/exec"
 	"strings"
@@ -55,7 +56,13 @@ func TestServerWithTheGrantsOfDeployWorksAndCannotChangeTheAudit(t *testing.T) {
 
 	r := newReceiver(t)
 	r.up()
-	n := testnode.Start(t, append(r.env(), "SIGNALD_DATABASE_URL="+login("signald"))...)
+	n := testnode.Start(t, append(r.env(), "SIGNALD_DATABASE_URL="+login("signald"), "SIGNALD_AUDIT_EVENTS=actions,logins")...)
+	over := meeting(t, n, nil)
+	for path, body := range map[string]string{"login": `{"token":"` + testnode.AdminToken + `"}`, "meetings/" + over.MeetingID + "/end": ""} {
+		if resp, answer := do(t, http.DefaultClient, "POST", n.URL+"/api/v1/admin/"+path, body, "Authorization", "Bearer "+testnode.AdminToken); resp.StatusCode/100 != 2 {
+			t.Errorf("%s: %s", path, answer)
+		}
+	}
 	m := meeting(t, n, nil)
 	a, b := join(t, n, as(m, "a"), nil), join(t, n, as(m, "b"), nil)
 	sees(t, a, map[string]string{"b": "online"})
@@ -70,6 +77,7 @@ func TestServerWithTheGrantsOfDeployWorksAndCannotChangeTheAudit(t *testing.T) {
 			`UPDATE meetings SET name = 'x'`, `DELETE FROM meetings`, `TRUNCATE meetings CASCADE`, `DROP TABLE meetings CASCADE`,
 			`ALTER TABLE meetings DISABLE TRIGGER ALL`, `DROP TRIGGER meetings_no_change ON meetings`, `SET session_replication_role = replica`,
 			`CREATE OR REPLACE FUNCTION meetings_append_only() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END'`,
+			`DELETE FROM audit_events`, `UPDATE audit_events SET kind = 'x'`, `INSERT INTO audit_anchors VALUES ('meetings', 1, '', now())`,
 			`DELETE FROM meetings_head`, `CREATE TABLE mine (x int)`, `SET ROLE signald_owner`,
 		},
 		"signald_auditor": {
@@ -91,7 +99,7 @@ func TestServerWithTheGrantsOfDeployWorksAndCannotChangeTheAudit(t *testing.T) {
 	}
 
 	got := testnode.Run(t, "audit", "verify", "--database-url="+login("signald_auditor"))
-	if got.Code != 0 || !strings.HasPrefix(got.Output, "1 rows") {
+	if got.Code != 0 || !strings.HasPrefix(got.Output, "2 rows") || !strings.Contains(got.Output, "1 events") {
 		t.Errorf("%+v", got)
 	}
 }

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"signald/internal/audit"
@@ -21,24 +22,28 @@ const (
 	auditWriteTimeout = 30 * time.Second
 )
 
+var auditFilters = []param{
+	{"from", "Created then or later: RFC 3339, or a date."},
+	{"to", "Created before: RFC 3339, or a date."},
+	{"ip", "The creator's address, or a network as 192.0.2.0/24."},
+	{"country", "A code of two letters."},
+	{"city", "Whole, in any case."},
+	{"q", "The beginning of the name, in any case, or of the key."},
+}
+
 func (a *API) auditRoutes() []route {
 	return []route{{
 		method: "GET", path: "/api/v1/admin/audit", name: "listAudit",
 		summary: "Who created which meeting, when, from where; newest first.",
-		about: "As JSON in pages: `next_cursor` of one is the `cursor` of the next, and empty on the last. " +
+		about: "As JSON in pages: `next_cursor` of one is the `cursor` of the next, and empty on the last; another page may hold less than `limit`. " +
 			"`ndjson` and `csv` stream every row that fits; an answer that is broken off is not whole.",
-		access: admin,
-		query: []param{
-			{"from", "Created then or later: RFC 3339, or a date."},
-			{"to", "Created before: RFC 3339, or a date."},
-			{"ip", "The creator's address, or a network as 192.0.2.0/24."},
-			{"country", "A code of two letters."},
-			{"city", "Whole, in any case."},
-			{"q", "The beginning of the name, in any case, or of the key."},
+		access: onlyAdmin,
+		query: append(slices.Clone(auditFilters), []param{
 			{"limit", "Rows: 1 to 500 in a page, else 50; of a stream the first so many."},
 			{"cursor", "Where to go on."},
 			{"format", "json (the default), ndjson or csv."},
-		},
+			{"bom", "1: a byte order mark before CSV, for Excel."},
+		}...),
 		answers: answers{http.StatusOK: auditPage{}}, also: []string{"application/x-ndjson", "text/csv"},
 		errors:  []fault.Code{fault.InvalidPayload},
 		handler: http.HandlerFunc(a.audit),
@@ -62,7 +67,7 @@ func (a *API) audit(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *API) auditPage(r *http.Request) (int, any, error) {
-	q, err := audit.Filter(r.URL.Query())
+	q, err := a.filter(r)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -90,7 +95,7 @@ func auditFault(err error) error {
 // auditStream writes rows a page at a time, so that memory holds one page however many there are. After
 // the first page an error can only be told by breaking the answer off.
 func (a *API) auditStream(w http.ResponseWriter, r *http.Request, format string) error {
-	q, err := audit.Filter(r.URL.Query())
+	q, err := a.filter(r)
 	if err != nil {
 		return err
 	}
@@ -108,6 +113,9 @@ func (a *API) auditStream(w http.ResponseWriter, r *http.Request, format string)
 		if !begun {
 			begun = true
 			auditHeader(w.Header(), format)
+			if format == "csv" && r.URL.Query().Get("bom") == "1" {
+				_, _ = w.Write([]byte(audit.BOM)) // what comes next says if it fails
+			}
 		}
 		_ = control.SetWriteDeadline(time.Now().Add(auditWriteTimeout)) // a recorder has none
 		if err := out.Write(items); err != nil {
@@ -146,27 +154,4 @@ func auditHeader(h http.Header, format string) {
 	}
 	h.Set("Content-Type", "text/csv; charset=utf-8; header=present")
 	h.Set("Content-Disposition", `attachment; filename="audit-`+time.Now().UTC().Format("20060102-150405")+`.csv"`)
-}
-
-// admin lets the admin through. A participant's token is a credential, but not
-// for this.
-func (a *API) admin(r *http.Request) error {
-	guess, wait, ok := a.opts.Logins.Guess(r.Context(), a.opts.ClientIP(r))
-	if !ok {
-		return limited(wait, false)
-	}
-	failed := false
-	defer func() { guess.Settle(failed) }()
-	token := bearer(r)
-	switch {
-	case token == "":
-		return fault.New(fault.Unauthorized)
-	case a.opts.AdminToken != "" && sameSecret(token, a.opts.AdminToken):
-		return nil
-	}
-	failed = true
-	if _, _, err := a.participants.Authenticate(r.Context(), token); err == nil {
-		return fault.New(fault.Forbidden).WithMessage("This needs the admin's token.")
-	}
-	return fault.New(fault.Unauthorized)
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"signald/internal/admin"
 	"signald/internal/httpapi"
 	"signald/internal/limits"
 	"signald/internal/store"
@@ -73,7 +74,7 @@ func TestAuditIsForTheAdmin(t *testing.T) {
 }
 
 func TestWithoutAnAdminTokenNobodyIsAdmin(t *testing.T) {
-	s := onSQLite(t, func(o *httpapi.Options) { o.AdminToken = "" })
+	s := onSQLite(t, func(o *httpapi.Options) { o.Admin = admin.New("") })
 	for _, token := range []string{"", " ", "x"} {
 		s.want(t, get("/api/v1/admin/audit").bearer(token), 401, "unauthorized")
 	}
@@ -321,6 +322,9 @@ func TestAuditStreamsEachRowOnce(t *testing.T) {
 		}
 		s.want(t, get("/api/v1/admin/audit?format=xml").bearer(adminToken), 400, "invalid_payload")
 		s.want(t, get("/api/v1/admin/audit?format=xml"), 401, "unauthorized")
+		if b := s.auditAs(t, "csv", "bom=1").Body.String(); !strings.HasPrefix(b, "\ufeffcreated_at,") {
+			t.Errorf("for Excel: %q", b)
+		}
 		header := s.auditAs(t, "csv", "").Header()
 		if d := header.Get("Content-Disposition"); !strings.HasPrefix(d, `attachment; filename="audit-20`) || !strings.HasSuffix(d, `.csv"`) {
 			t.Errorf("disposition %s", d)

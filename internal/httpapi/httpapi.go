@@ -5,7 +5,6 @@ package httpapi
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -19,6 +18,8 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"signald/internal/admin"
+	"signald/internal/audit"
 	"signald/internal/fault"
 	"signald/internal/geo"
 	"signald/internal/ice"
@@ -32,11 +33,15 @@ type Store interface {
 	CreateMeeting(context.Context, store.NewMeeting) (store.Meeting, error)
 	Meeting(ctx context.Context, id string) (store.Meeting, store.State, int, error)
 	Audit(context.Context, store.AuditQuery) (store.AuditPage, error)
+	AuditPoints(ctx context.Context, q store.AuditQuery, limit int) (points []store.AuditPoint, more bool, err error)
+	AuditEvents(context.Context, store.AuditEventQuery) ([]store.AuditEvent, string, error)
+	LiveMeetings(ctx context.Context, limit int) (list []store.LiveMeeting, meetings, people int, err error)
 	Ping(context.Context) error
 }
 
-// Participants knows participants by their resume tokens.
+// Participants knows participants by their resume tokens, and ends their meetings.
 type Participants interface {
+	End(ctx context.Context, meetingID string) error
 	LeaveByToken(ctx context.Context, peerID, token string) error
 	Authenticate(ctx context.Context, token string) (meetingID, peerID string, err error)
 }
@@ -52,7 +57,10 @@ type Options struct {
 	BasePath    string // "" or "/meet": what comes before every path
 	PublicURL   string // scheme and host of links; empty: the request's
 	MaxPeers    int
-	AdminToken  string // empty: nobody is admin
+	Admin       *admin.Credential
+	Sessions    *admin.Sessions // of the admin
+	Privacy     audit.Privacy   // how much of addresses is kept
+	Recorder    *audit.Recorder // of events beside creations
 	ICE         ice.Config
 	AllowOrigin func(r *http.Request, origin string) bool
 	ClientIP    func(*http.Request) netip.Addr
@@ -71,10 +79,10 @@ type API struct {
 	store        Store
 	participants Participants
 	places       Places
-	page         fs.FS
+	files        fs.FS            // of the page
+	start        http.HandlerFunc // the page of meetings
 	socket       http.Handler
 	opts         Options
-	index        []byte
 	description  []byte // of the API
 }
 
@@ -86,8 +94,8 @@ const (
 // New makes the handler of everything: socket is what answers below /socket.io/,
 // page the built page.
 func New(s Store, p Participants, places Places, page fs.FS, socket http.Handler, opts Options) http.Handler {
-	a := &API{store: s, participants: p, places: places, page: page, socket: socket, opts: opts}
-	a.index = a.readIndex()
+	a := &API{store: s, participants: p, places: places, files: page, socket: socket, opts: opts}
+	a.start = a.page("index.html")
 	routes := a.routes()
 	a.description, _ = json.Marshal(description(routes, opts.BasePath)) // texts, lists and maps always encode
 	api := a.handle(routes)
@@ -96,7 +104,8 @@ func New(s Store, p Participants, places Places, page fs.FS, socket http.Handler
 	mux.Handle("/healthz", api)
 	mux.Handle("/readyz", api)
 	mux.HandleFunc("GET /assets/", a.asset)
-	mux.HandleFunc("GET /m/{key}", a.servePage)
+	mux.HandleFunc("GET /m/{key}", a.start)
+	mux.HandleFunc("GET /admin", a.page("admin.html"))
 	mux.HandleFunc("/", a.root)
 	all := http.NewServeMux()
 	all.Handle("/socket.io/", socket) // past the wrapper of errors: an upgrade wants the connection itself
@@ -179,10 +188,4 @@ func limited(wait time.Duration, ok bool) error {
 		return nil
 	}
 	return fault.New(fault.RateLimited).RetryAfter(wait)
-}
-
-// sameSecret compares in a time that says nothing about the secret.
-func sameSecret(a, b string) bool {
-	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
-	return subtleEqual(x[:], y[:])
 }

@@ -94,7 +94,7 @@ func (a *API) createMeeting(r *http.Request) (int, any, error) {
 	}
 	hostKey := participants.NewHostKey()
 	row.HostKeyHash = participants.HashSecret(hostKey)
-	row.CreatorIP, row.UserAgent = ip, cut(strings.ToValidUTF8(r.UserAgent(), "�"), 512)
+	row.CreatorIP, row.UserAgent = a.opts.Privacy.Of(ip), userAgent(r)
 	a.locate(&row, ip)
 
 	m, err := a.store.CreateMeeting(r.Context(), row)
@@ -104,7 +104,7 @@ func (a *API) createMeeting(r *http.Request) (int, any, error) {
 	case err != nil:
 		return 0, nil, translate(err)
 	}
-	a.opts.Log.Info().Stringer("ip", ip).Str("country", deref(m.Country)).Int64("seq", m.Seq).Msg("meeting created")
+	a.opts.Log.Info().Stringer("ip", m.CreatorIP).Str("country", deref(m.Country)).Int64("seq", m.Seq).Msg("meeting created")
 	return http.StatusCreated, createdMeeting{
 		MeetingID: m.ID, Name: n.Name, HostKey: hostKey, JoinURL: a.joinURL(r, m.ID), CreatedAt: m.CreatedAt,
 	}, nil
@@ -158,14 +158,14 @@ func (a *API) newRow(n *newMeeting) (store.NewMeeting, error) {
 }
 
 // locate notes where the creator is, as far as anybody knows. No name: the
-// address stands for it.
+// address, as it is kept, stands for it.
 func (a *API) locate(row *store.NewMeeting, ip netip.Addr) {
 	place := a.places.Lookup(ip)
 	row.Country, row.Region, row.City = known(place.Country), known(place.Region), known(place.City)
 	row.Lat, row.Lon, row.GeoSource = place.Lat, place.Lon, place.Source
 	row.Title = row.Name
 	if row.Name == "" {
-		row.Name = addr(ip)
+		row.Name = addr(row.CreatorIP)
 	}
 }
 
@@ -215,13 +215,21 @@ func (a *API) joinURL(r *http.Request, key string) string {
 	base := a.opts.PublicURL
 	if base == "" {
 		scheme := "http"
-		if r.TLS != nil || a.opts.Trusted(r) && r.Header.Get("X-Forwarded-Proto") == "https" {
+		if a.isHTTPS(r) {
 			scheme = "https"
 		}
 		base = scheme + "://" + r.Host
 	}
 	return base + a.opts.BasePath + "/m/" + url.PathEscape(key)
 }
+
+// isHTTPS reports whether the client speaks HTTPS, to us or to a proxy of ours.
+func (a *API) isHTTPS(r *http.Request) bool {
+	return r.TLS != nil || a.opts.Trusted(r) && r.Header.Get("X-Forwarded-Proto") == "https"
+}
+
+// userAgent is the client's, as it can be stored.
+func userAgent(r *http.Request) string { return cut(strings.ToValidUTF8(r.UserAgent(), "�"), 512) }
 
 // getMeeting tells whether there is such a meeting, and nothing of its audit.
 func (a *API) getMeeting(r *http.Request) (int, any, error) {

@@ -2,14 +2,11 @@ package httpapi
 
 import (
 	"bytes"
-	"crypto/subtle"
 	"net/http"
 	"strings"
 
 	"signald/internal/fault"
 )
-
-func subtleEqual(a, b []byte) bool { return subtle.ConstantTimeCompare(a, b) == 1 }
 
 // contentPolicy lets the page load and talk to its own origin, and nothing else.
 const contentPolicy = "default-src 'self'; script-src 'self'; style-src 'self'; connect-src 'self'; " +

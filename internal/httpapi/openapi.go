@@ -46,6 +46,10 @@ func description(routes []route, basePath string) object {
 			"securitySchemes": object{
 				"participant": object{"type": "http", "scheme": "bearer", "description": "The resume token of a participation (rt_…)."},
 				"admin":       object{"type": "http", "scheme": "bearer", "description": "The admin's token: SIGNALD_ADMIN_TOKEN."},
+				"adminSession": object{
+					"type": "apiKey", "in": "cookie", "name": sessionCookie,
+					"description": "A session of the admin's browser, from POST /api/v1/admin/login. It is no good to pages of other sites.",
+				},
 			},
 		},
 	}
@@ -104,8 +108,8 @@ func security(a access) []object {
 	switch a {
 	case participant:
 		return []object{{"participant": []string{}}}
-	case admin:
-		return []object{{"admin": []string{}}}
+	case onlyAdmin:
+		return []object{{"admin": []string{}}, {"adminSession": []string{}}}
 	}
 	return []object{} // none, or none that OpenAPI has a word for
 }

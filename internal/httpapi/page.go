@@ -13,18 +13,18 @@ import (
 const notBuilt = `<!doctype html><meta charset="utf-8"><title>signald</title>` +
 	`<p>The page is not built into this binary. Run <code>make build</code>, then start <code>bin/signald serve</code>.`
 
-func (a *API) readIndex() []byte {
-	b, err := fs.ReadFile(a.page, "index.html")
+// page answers with one of the built pages, whose links lead to where it is served.
+func (a *API) page(name string) http.HandlerFunc {
+	text, err := fs.ReadFile(a.files, name)
 	if err != nil {
-		return []byte(notBuilt)
+		text = []byte(notBuilt)
 	}
-	return rebase(b, a.opts.BasePath)
-}
-
-func (a *API) servePage(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-cache")
-	_, _ = w.Write(a.index) // the client may be gone
+	text = rebase(text, a.opts.BasePath)
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Header().Set("Cache-Control", "no-cache")
+		_, _ = w.Write(text) // the client may be gone
+	}
 }
 
 // asset serves what the build named by its content: it never changes.
@@ -41,7 +41,7 @@ func (a *API) root(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.URL.Path == "/" || r.URL.Path == "/index.html" {
-		a.servePage(w, r)
+		a.start(w, r)
 		return
 	}
 	w.Header().Set("Cache-Control", "no-cache")
@@ -50,11 +50,11 @@ func (a *API) root(w http.ResponseWriter, r *http.Request) {
 
 func (a *API) file(w http.ResponseWriter, r *http.Request) {
 	name := strings.TrimPrefix(path.Clean(r.URL.Path), "/")
-	info, err := fs.Stat(a.page, name)
-	if err != nil || info.IsDir() {
+	info, err := fs.Stat(a.files, name)
+	if err != nil || info.IsDir() || strings.HasSuffix(name, ".html") { // pages have their own paths
 		w.Header().Del("Cache-Control")
 		http.NotFound(w, r)
 		return
 	}
-	http.ServeFileFS(w, r, a.page, name)
+	http.ServeFileFS(w, r, a.files, name)
 }

@@ -25,7 +25,7 @@ const contentPolicy = "default-src 'self'; script-src 'self'; style-src 'self'; 
 func TestEveryAnswerIsGuarded(t *testing.T) {
 	s := onSQLite(t, nil)
 	for _, path := range []string{
-		"/", "/m/key", "/favicon.svg", "/assets/index-AbCd1234.js", "/nowhere", "/assets/nowhere.js", "/healthz", "/readyz",
+		"/", "/m/key", "/admin", "/favicon.svg", "/assets/index-AbCd1234.js", "/nowhere", "/assets/nowhere.js", "/healthz", "/readyz",
 		"/api/v1/meetings/no", "/api/v1/nowhere", "/api/v1/admin/audit", "/socket.io/",
 	} {
 		h := s.do(t, get(path)).Header()
@@ -56,6 +56,9 @@ func TestPage(t *testing.T) {
 			t.Errorf("%s: %d %v %s", path, got.Code, got.Header(), got.Body)
 		}
 	}
+	if got := s.do(t, get("/admin")); got.Code != 200 || !strings.Contains(got.Body.String(), `<title>admin</title>`) {
+		t.Errorf("admin: %d %s", got.Code, got.Body)
+	}
 	if got := s.do(t, request{method: "HEAD", path: "/"}); got.Code != 200 {
 		t.Errorf("HEAD: %d", got.Code)
 	}
@@ -74,7 +77,7 @@ func TestErrorsOfTheRouterAreJSON(t *testing.T) {
 	s := onSQLite(t, nil)
 	for _, path := range []string{
 		"/nowhere", "/assets/", "/assets/nowhere.js", "/m/", "/m", "/m/a/b", "/api/", "/api/v1", "/api/v2/meetings", "/api/v1/meetings/",
-		"/api/v1/meetings/a/b", "/admin", "/assets/..%2f..%2fsecret", "/.env",
+		"/api/v1/meetings/a/b", "/admin/", "/admin/x", "/admin.html", "/api/v1/admin/", "/assets/..%2f..%2fsecret", "/.env",
 	} {
 		got := s.want(t, get(path).with("Accept", "text/html"), 404, "not_found")
 		if got.Header().Get("Cache-Control") == "public, max-age=31536000, immutable" {

@@ -32,7 +32,7 @@ const (
 	public      access = iota
 	participant        // Bearer: a resume token, which the handler looks at
 	tokenInBody        // likewise, where no header can be set
-	admin              // seen to before the handler
+	onlyAdmin          // seen to before the handler
 )
 
 // answers are, by status, values of the types of the bodies; nil: there is no body.
@@ -43,7 +43,7 @@ type param struct{ name, about string }
 
 // routes are the whole API.
 func (a *API) routes() []route {
-	return slices.Concat(a.meetingRoutes(), a.auditRoutes(), a.healthRoutes(), []route{{
+	return slices.Concat(a.meetingRoutes(), a.auditRoutes(), a.adminRoutes(), a.healthRoutes(), []route{{
 		method: "GET", path: "/api/openapi.json", name: "describe", summary: "This description.",
 		answers: answers{http.StatusOK: map[string]any{}}, handler: http.HandlerFunc(a.describe),
 	}})
@@ -55,7 +55,7 @@ func (a *API) handle(routes []route) http.Handler {
 	mux := http.NewServeMux()
 	for _, r := range routes {
 		handler := r.handler
-		if r.access == admin {
+		if r.access == onlyAdmin {
 			handler = a.forAdmin(handler)
 		}
 		mux.Handle(r.method+" "+r.path, handler)
@@ -85,7 +85,7 @@ func (r route) codes() []fault.Code {
 	case public:
 	case participant, tokenInBody:
 		codes = append(codes, fault.Unauthorized)
-	case admin:
+	case onlyAdmin:
 		codes = append(codes, fault.Unauthorized, fault.Forbidden, fault.RateLimited)
 	}
 	if r.access != public || len(codes) > 0 { // it does something, which may go wrong

@@ -24,6 +24,8 @@ import (
 	"github.com/maxmind/mmdbwriter/mmdbtype"
 	"github.com/rs/zerolog"
 
+	"signald/internal/admin"
+	"signald/internal/audit"
 	"signald/internal/clientip"
 	"signald/internal/geo"
 	"signald/internal/httpapi"
@@ -76,6 +78,7 @@ type site struct {
 
 var thePage = fstest.MapFS{
 	"index.html":               {Data: []byte(`<!doctype html><base href="/" /><title>signald</title><script type="module" src="./assets/index-AbCd1234.js"></script>`)},
+	"admin.html":               {Data: []byte(`<!doctype html><base href="/" /><title>admin</title>`)},
 	"favicon.svg":              {Data: []byte(`<svg xmlns="http://www.w3.org/2000/svg"/>`)},
 	"assets/index-AbCd1234.js": {Data: []byte(`console.log("hello")`)},
 }
@@ -98,9 +101,11 @@ func open(t testing.TB, url string, change func(*httpapi.Options)) *site {
 	room := rooms.New(signaling.Encoder{}, participants.Loader(s.store), rooms.Options{NodeID: "n_test"})
 	s.participants = participants.New(s.store, room, participants.Options{NodeID: "n_test", Alone: true, Grace: time.Minute, Log: zerolog.Nop()})
 	off := limits.NewPerIP(0, 1)
+	credential := admin.New(adminToken)
 	var page fs.FS = thePage
 	opts := httpapi.Options{
-		MaxPeers: 8, AdminToken: adminToken,
+		MaxPeers: 8, Admin: credential, Sessions: admin.NewSessions(s.store, credential, time.Hour),
+		Recorder: &audit.Recorder{Store: s.store, Groups: []string{audit.Actions, audit.Logins}, Log: log},
 		ICE: ice.Config{
 			STUN: []string{"stun:stun.example.org"}, TURN: []string{"turn:turn.example.org"}, Secret: "turn-secret", TTL: time.Hour,
 		},
@@ -310,6 +315,8 @@ func readAll(t testing.TB, r io.Reader) string {
 }
 
 type brokenParticipants struct{}
+
+func (brokenParticipants) End(context.Context, string) error { return errBroken }
 
 func (brokenParticipants) LeaveByToken(context.Context, string, string) error { return errBroken }
 

@@ -153,7 +153,7 @@ func fillSQLite(t *testing.T, side *sql.DB, rows int, next func(int) store.Meeti
 		if err != nil {
 			t.Fatal(err)
 		}
-		insert, err := tx.Prepare(text)
+		insert, err := tx.Prepare(text) //nolint:sqlclosecheck // ends with the transaction
 		if err != nil {
 			t.Fatal(err)
 		}
