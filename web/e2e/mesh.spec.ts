@@ -71,7 +71,9 @@ test("a certificate that was swapped on the way is refused, and everyone is told
   await grace.routeWebSocket(/socket\.io/, (socket) => {
     const upstream = socket.connectToServer();
     socket.onMessage((message) => {
-      upstream.send(String(message).replace(/a=fingerprint:sha-256 [0-9A-F]{2}:/g, "a=fingerprint:sha-256 00:"));
+      upstream.send(
+        String(message).replace(/a=fingerprint:sha-256 [0-9A-F]{2}:/g, "a=fingerprint:sha-256 00:"),
+      );
     });
   });
   await join(grace, key, "Grace");

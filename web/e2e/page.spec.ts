@@ -106,6 +106,10 @@ for (const scheme of ["light", "dark"] as const) {
     await page.getByTestId("join").click();
     await expect(others(page)).toHaveAttribute("data-state", "connected");
     await expectAccessible(page);
+    for (const panel of ["people", "chat", "settings"]) {
+      await page.getByTestId(`open-${panel}`).click();
+      await expectAccessible(page);
+    }
     await page.getByTestId("leave").click();
     await expect(page.getByTestId("over")).toBeVisible();
     await expectAccessible(page);

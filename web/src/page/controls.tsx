@@ -3,6 +3,7 @@ import type { LocalMedia } from "../mesh/local-media.ts";
 import {
   CameraIcon,
   CameraOffIcon,
+  ChatIcon,
   HandIcon,
   LeaveIcon,
   MicIcon,
@@ -55,6 +56,7 @@ interface ControlsProps {
   maySpeak: boolean;
   mayShow: boolean;
   panel: PanelName | "";
+  unread: number;
   toggle(panel: PanelName): void;
   leave(): void;
 }
@@ -62,7 +64,7 @@ interface ControlsProps {
 /** Phones can't. */
 export const canShare = typeof navigator.mediaDevices?.getDisplayMedia === "function";
 
-export function Controls({ local, maySpeak, mayShow, panel, toggle, leave }: ControlsProps) {
+export function Controls({ local, maySpeak, mayShow, panel, unread, toggle, leave }: ControlsProps) {
   const { screen, hand } = local.state();
   const opener = (name: PanelName, label: string, icon: ComponentChildren) => (
     <Control
@@ -98,6 +100,14 @@ export function Controls({ local, maySpeak, mayShow, panel, toggle, leave }: Con
       >
         <HandIcon />
       </Control>
+      {opener(
+        "chat",
+        unread > 0 ? texts.chatUnread(unread) : texts.chat,
+        <span class="with-count">
+          <ChatIcon />
+          {unread > 0 && <b data-testid="unread">{unread}</b>}
+        </span>,
+      )}
       {opener("people", texts.peopleButton, <PeopleIcon />)}
       {opener("settings", texts.more, <SettingsIcon />)}
       <Control label={texts.leave} danger testid="leave" press={leave}>
@@ -130,7 +140,7 @@ function Control(props: {
       onClick={props.press}
     >
       {props.children}
-      <span>{props.label}</span>
+      <span class="label">{props.label}</span>
     </button>
   );
 }

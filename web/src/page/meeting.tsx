@@ -1,6 +1,7 @@
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import type { LocalMedia } from "../mesh/local-media.ts";
 import type { MeshView } from "../mesh/mesh.ts";
+import { Chat } from "./chat.tsx";
 import { Controls, canShare, type PanelName } from "./controls.tsx";
 import { useLoudness } from "./devices.tsx";
 import { fitTiles } from "./fit.ts";
@@ -28,10 +29,18 @@ const gap = 10;
 export function Meeting({ session, local, leave }: MeetingProps) {
   useSource(session.mesh);
   useSource(local);
+  useSource(session.conversation);
   const heading = useHeadingFocus();
   const [panel, setPanel] = useState<PanelName | "">("");
   const [pinned, setPinned] = useState("");
   const speaking = useOwnVoice(local);
+  useEffect(
+    () =>
+      session.conversation.on("heard", ({ name, text }) => {
+        if (session.conversation.unread() > 0) notices.say(texts.heard(name, text.slice(0, 120)));
+      }),
+    [session],
+  );
   const toggle = (name: PanelName) => setPanel((now) => (now === name ? "" : name));
   const close = () => setPanel("");
 
@@ -89,6 +98,7 @@ export function Meeting({ session, local, leave }: MeetingProps) {
           {stage.length > 0 && <Grid label={texts.share} tiles={stage} stage />}
           <Grid label={texts.participants} tiles={rest} />
         </main>
+        {panel === "chat" && <Chat conversation={session.conversation} view={view} close={close} />}
         {panel === "people" && (
           <People session={session} view={view} media={local.state()} link={link} close={close} />
         )}
@@ -100,6 +110,7 @@ export function Meeting({ session, local, leave }: MeetingProps) {
         maySpeak={maySpeak}
         mayShow={mayShow}
         panel={panel}
+        unread={session.conversation.unread()}
         toggle={toggle}
         leave={leave}
       />
@@ -171,6 +182,7 @@ function shortcutsOf(
       canShare &&
       void local.setScreen(!local.state().screen).then(() => say("screen", local.state().screen)),
     h: () => local.setHand(local.state().hand === null),
+    c: () => toggle("chat"),
     p: () => toggle("people"),
     "?": () => toggle("help"),
     Escape: close,

@@ -6,6 +6,7 @@ import { createMesh, type Mesh } from "../mesh/mesh.ts";
 import type { PeerState } from "../mesh/peer.ts";
 import type { MediaState } from "../mesh/protocol.ts";
 import { createSignaling, openSocket } from "../mesh/signaling.ts";
+import { type Conversation, createConversation } from "./conversation.ts";
 import { notices } from "./live.ts";
 import { base, relayOnly } from "./place.ts";
 import { hostKeyOf } from "./storage.ts";
@@ -21,6 +22,7 @@ declare global {
 export interface Session {
   mesh: Mesh;
   key: string;
+  conversation: Conversation;
   /** What of whom is on our screen: a camera's or screen's height in device pixels, 0 for hidden. */
   show(peerId: string, kind: "camera" | "screen", height: number): void;
   leave(): void;
@@ -49,12 +51,14 @@ export async function joinMeeting(
   push(); // what was switched while joining
   const stopPushing = local.on("change", push);
   announce(mesh);
+  const conversation = createConversation(mesh);
   obeyPolicy(mesh, local);
   window.signald = { mesh };
 
   return {
     mesh,
     key: seat.key,
+    conversation,
     show: createShow(mesh),
     leave() {
       stopPushing();

@@ -1,0 +1,55 @@
+import { expect, expectMesh, others, test } from "./fixtures.ts";
+
+test("what is said is heard by all, in private by one, and can be taken back", async ({
+  server,
+  visitor,
+}) => {
+  const key = await server.createMeeting();
+  const [ada, grace, linus] = [
+    await visitor.enter(key, "Ada"),
+    await visitor.enter(key, "Grace"),
+    await visitor.enter(key, "Linus"),
+  ];
+  await expect(others(ada)).toHaveCount(2);
+  await ada.keyboard.press("c");
+  await ada.getByTestId("chat-text").fill("<b>两点见？</b>");
+  await ada.keyboard.press("Enter");
+  for (const page of [grace, linus]) {
+    await expect(page.getByTestId("unread")).toHaveText("1");
+    await expect(page.getByTestId("notices")).toContainText("Ada: <b>两点见？</b>");
+    await page.getByTestId("open-chat").click();
+    await expect(page.getByTestId("message")).toContainText("<b>两点见？</b>");
+    await expect(page.getByTestId("unread")).toHaveCount(0);
+  }
+  await grace.getByTestId("chat-to").selectOption("Ada");
+  await grace.getByTestId("chat-text").pressSequentially("yes");
+  await expect(ada.getByTestId("typing")).toContainText("Grace");
+  await grace.getByTestId("chat-send").click();
+  await expect(ada.locator('[data-testid="message"][data-private="true"]')).toContainText("yes");
+  await ada.getByTestId("chat-text").fill("good");
+  await ada.keyboard.press("Enter");
+  await expect(linus.getByTestId("message")).toHaveCount(2); // not the private one
+  await ada.getByTestId("take-back").first().click();
+  for (const page of [ada, grace, linus]) {
+    await expect(page.getByTestId("message").first()).toContainText("Taken back");
+  }
+});
+
+test("what is said while one is away arrives once, in order", async ({ server, visitor }) => {
+  const key = await server.createMeeting();
+  const [ada, grace] = [await visitor.enter(key, "Ada"), await visitor.enter(key, "Grace")];
+  await expectMesh([ada, grace]);
+  for (const page of [ada, grace]) await page.getByTestId("open-chat").click();
+  await server.kill();
+  await expect(grace.getByTestId("banner")).toContainText("reconnecting");
+  await ada.getByTestId("chat-text").fill("one");
+  await ada.keyboard.press("Enter");
+  await ada.getByTestId("chat-text").fill("two");
+  await ada.keyboard.press("Enter");
+  await expect(ada.getByTestId("message").last()).toContainText("Sending");
+  await server.start();
+  await expect(grace.getByTestId("message")).toHaveCount(2, { timeout: 30_000 });
+  await expect(grace.locator(".said-text")).toHaveText(["one", "two"]);
+  await expect(ada.locator(".said-text")).toHaveText(["one", "two"]);
+  await expect(ada.getByTestId("message").last()).not.toContainText("Sending");
+});

@@ -1,0 +1,190 @@
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { codeOf } from "../mesh/errors.ts";
+import type { MeshView } from "../mesh/mesh.ts";
+import type { Conversation, Line } from "./conversation.ts";
+import { useSource } from "./hooks.ts";
+import { notices } from "./live.ts";
+import { Panel } from "./panel.tsx";
+import { sentence, texts } from "./texts.ts";
+
+interface ChatProps {
+  conversation: Conversation;
+  view: MeshView;
+  close(): void;
+}
+
+export function Chat({ conversation, view, close }: ChatProps) {
+  useSource(conversation);
+  useEffect(() => {
+    conversation.watch(true);
+    return () => conversation.watch(false);
+  }, [conversation]);
+  const names = new Map(view.peers.map(({ info }) => [info.peer_id, info.name]));
+  const typing = conversation.typing().flatMap((id) => names.get(id) ?? []);
+  return (
+    <Panel title={texts.chat} testid="chat" close={close}>
+      <Log conversation={conversation} names={names} />
+      <p class="hint typing" data-testid="typing">
+        {typing.length > 0 ? texts.types(typing.join(texts.comma)) : ""}
+      </p>
+      <Composer conversation={conversation} view={view} />
+    </Panel>
+  );
+}
+
+function Log({ conversation, names }: { conversation: Conversation; names: Map<string, string> }) {
+  const list = useRef<HTMLDivElement>(null);
+  const lines = conversation.lines();
+  const atEnd = useRef(true);
+  useLayoutEffect(() => {
+    // Who has scrolled up is reading.
+    if (list.current && atEnd.current) list.current.scrollTop = list.current.scrollHeight;
+  }, [lines]);
+  return (
+    <div
+      ref={list}
+      class="log"
+      role="log"
+      aria-label={texts.chat}
+      // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard
+      tabIndex={0}
+      onScroll={({ currentTarget: { scrollTop, scrollHeight, clientHeight } }) => {
+        atEnd.current = scrollHeight - scrollTop - clientHeight < 40;
+      }}
+    >
+      {lines.length === 0 && <p class="hint">{texts.nothingSaid}</p>}
+      <ol>
+        {lines.map((line) => (
+          <Said
+            key={line.client_id || line.message_id}
+            line={line}
+            names={names}
+            conversation={conversation}
+          />
+        ))}
+      </ol>
+    </div>
+  );
+}
+
+function Said({
+  line,
+  names,
+  conversation,
+}: {
+  line: Line;
+  names: Map<string, string>;
+  conversation: Conversation;
+}) {
+  const { own, state, revoked } = line;
+  const to =
+    line.to === undefined ? "" : own ? texts.privateTo(names.get(line.to) ?? texts.someone) : texts.privately;
+  async function takeBack(): Promise<void> {
+    try {
+      await conversation.takeBack(line.message_id);
+    } catch (error) {
+      notices.say(sentence(codeOf(error)));
+    }
+  }
+  return (
+    <li
+      class={own ? "said own" : "said"}
+      data-testid="message"
+      data-own={own}
+      data-private={line.to !== undefined}
+    >
+      <p class="said-head">
+        <span class="name" dir="auto">
+          {own ? texts.you : line.name}
+        </span>
+        {to !== "" && <span class="private">{to}</span>}
+        <time dateTime={new Date(line.at).toISOString()}>
+          {new Date(line.at).toLocaleTimeString(document.documentElement.lang, {
+            hour: "2-digit",
+            minute: "2-digit",
+          })}
+        </time>
+        {own && state === "said" && !revoked && (
+          <button type="button" class="quiet tiny" data-testid="take-back" onClick={() => void takeBack()}>
+            {texts.takeBack}
+          </button>
+        )}
+      </p>
+      {revoked ? (
+        <p class="hint">{texts.takenBack}</p>
+      ) : (
+        <p class="said-text" dir="auto">
+          {line.text}
+        </p>
+      )}
+      {state === "sending" && <p class="hint">{texts.sending}</p>}
+      {typeof state === "object" && (
+        <p class="problem" role="alert">
+          {texts.notSent} {sentence(state.code)}
+        </p>
+      )}
+    </li>
+  );
+}
+
+function Composer({ conversation, view }: { conversation: Conversation; view: MeshView }) {
+  const [text, setText] = useState("");
+  const [wanted, setTo] = useState("");
+  const field = useRef<HTMLTextAreaElement>(null);
+  useEffect(() => field.current?.focus(), []);
+  const to = view.peers.some(({ info }) => info.peer_id === wanted) ? wanted : "";
+  const gone = wanted !== "" && to === "";
+  const may = view.role !== "guest" || (view.policy?.chat ?? true);
+
+  function send(event: Event): void {
+    event.preventDefault();
+    if (text.trim() === "" || gone) return;
+    conversation.say(text, to);
+    setText("");
+    field.current?.focus();
+  }
+
+  if (!may) return <p class="hint">{texts.chatOff}</p>;
+  return (
+    <form class="composer" onSubmit={send}>
+      <label class="to">
+        <span>{texts.to}</span>
+        <select
+          value={gone ? "gone" : to}
+          data-testid="chat-to"
+          onChange={(event) => setTo(event.currentTarget.value)}
+        >
+          <option value="">{texts.everyone}</option>
+          {gone && <option value="gone">{texts.gone}</option>}
+          {view.peers.map(({ info }) => (
+            <option key={info.peer_id} value={info.peer_id}>
+              {info.name}
+            </option>
+          ))}
+        </select>
+      </label>
+      <div class="composer-line">
+        <textarea
+          ref={field}
+          rows={2}
+          value={text}
+          maxLength={2_000}
+          aria-label={texts.message}
+          placeholder={texts.message}
+          data-testid="chat-text"
+          onInput={(event) => {
+            setText(event.currentTarget.value);
+            conversation.type(to);
+          }}
+          onKeyDown={(event) => {
+            // Enter ends the choice of a Chinese character, too.
+            if (event.key === "Enter" && !event.shiftKey && !event.isComposing) send(event);
+          }}
+        />
+        <button type="submit" class="primary small" data-testid="chat-send" aria-disabled={gone}>
+          {texts.send}
+        </button>
+      </div>
+    </form>
+  );
+}
