@@ -46,6 +46,7 @@ type runCommand struct {
 	Size       int           `default:"1000" help:"fanout, pairs: bytes of a message." group:"What"`
 	SendRate   float64       `help:"fanout, pairs: messages a second; 0: as fast as it goes." group:"What"`
 	Window     int           `default:"4" help:"fanout, pairs: messages on their way at a time in a room (pairs: for a client), when as fast as it goes; at most 32." group:"What"`
+	Acks       bool          `help:"fanout, pairs on a plain peer: ask for an ack of each message, as signald gives." group:"What"`
 	Warmup     time.Duration `default:"2s" help:"fanout, pairs: talking before it is measured." group:"What"`
 
 	Settle  time.Duration `default:"15s" help:"How long rosters and messages may take to be right once all is quiet." group:"How"`
@@ -137,7 +138,7 @@ func (c *runCommand) options() load.Options {
 	o := load.Options{
 		URL: c.URL, Scenario: c.Scenario, Peer: c.Peer, Meetings: c.Meetings, PerMeeting: c.PerMeeting,
 		Duration: c.Duration, Warmup: c.Warmup, Rate: c.Rate, Joins: c.Joins, SDP: c.SDP, Degree: c.Degree,
-		Size: c.Size, SendRate: c.SendRate, Window: c.Window, Settle: c.Settle, CallTimeout: c.Timeout,
+		Size: c.Size, SendRate: c.SendRate, Window: c.Window, Acks: c.Acks, Settle: c.Settle, CallTimeout: c.Timeout,
 		Loops: c.Loops, PID: c.PID, Insecure: c.Insecure, Version: version,
 	}
 	if o.Degree < 0 && o.Scenario == load.OneRoom {

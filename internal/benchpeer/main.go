@@ -2,7 +2,7 @@
 // measured beside other Socket.IO servers. It is not part of what is shipped.
 //
 //	join(room, ack)   the ack is "ok"
-//	say(room, data)   msg(data) to the others in the room
+//	say(room, data, ack?)   msg(data) to the others in the room; the ack is "ok"
 package main
 
 import (
@@ -78,6 +78,7 @@ func (r *rooms) event(s *socketio.Socket, e *socketio.Event) {
 		if err == nil {
 			r.say(room, s, f)
 		}
+		e.Ack("ok")
 	}
 }
 

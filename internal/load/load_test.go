@@ -166,6 +166,7 @@ func TestOptionsThatDoNotFit(t *testing.T) {
 	for name, spoil := range map[string]func(*load.Options){
 		"fanout on signald": func(o *load.Options) { o.Scenario = load.Fanout },
 		"mesh on a plain":   func(o *load.Options) { o.Peer = load.Plain },
+		"acks asked for":    func(o *load.Options) { o.Acks = true },
 		"nobody":            func(o *load.Options) { o.PerMeeting = 0 },
 		"too large an SDP":  func(o *load.Options) { o.SDP = 40 << 10 },
 		"no address":        func(o *load.Options) { o.URL = "here" },

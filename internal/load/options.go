@@ -44,6 +44,7 @@ type Options struct {
 	Size                 int           // bytes of a message of fanout and pairs
 	SendRate             float64       // messages a second of fanout and pairs; 0: as fast as it goes
 	Window               int           // messages on their way a room (fanout), a member (pairs), when as fast as it goes
+	Acks                 bool          // plain: every message asks for an ack
 
 	Settle      time.Duration // how long rosters and messages may take to be right at rest
 	CallTimeout time.Duration // how long an answer may take
@@ -91,6 +92,9 @@ func (o *Options) Validate() error {
 		Plain:     {Fanout, Pairs},
 		EssayPeer: {Essay},
 	}
+	if o.Acks && o.Peer != Plain {
+		bad("acks to be asked for are the plain peer's: signald has them always")
+	}
 	switch scenarios, ok := fits[o.Peer]; {
 	case !ok:
 		bad("%q is none of %s, %s, %s", o.Peer, Signald, Plain, EssayPeer)
@@ -113,6 +117,9 @@ func (o *Options) settings() []report.Setting {
 			report.Setting{Name: "messages/s", Value: perSecond(o.SendRate)})
 		if o.SendRate == 0 {
 			list = append(list, report.Setting{Name: "window", Value: strconv.Itoa(o.Window)})
+		}
+		if o.Acks {
+			list = append(list, report.Setting{Name: "acks", Value: "asked for"})
 		}
 	default:
 		list = append(list, report.Setting{Name: "SDP", Value: strconv.Itoa(o.SDP) + " bytes"})

@@ -181,9 +181,9 @@ func (m *member) signalled(b []byte) {
 	}
 	who := m.meeting.person(from)
 	_, known := m.roster[who]
-	// Of who has left there may be what was held for this one's return.
-	if !known && m.state == in && !m.syncing && m.meeting.people[who].present {
-		s.isWrong(fmt.Sprintf("%s got a message of %s, who is not in its roster", m.name(), from))
+	// Of who has left, or is about to, there may be what was held for this one's return.
+	if from := &m.meeting.people[who]; !known && m.state == in && !m.syncing && from.present && !from.leaving {
+		s.isWrong(fmt.Sprintf("%s got a message of %s, who is not in its roster", m.name(), from.id))
 		return
 	}
 	n, intact := numberOf(sdp, list, s.tail())

@@ -230,7 +230,7 @@ func (s *shard) startTalking() {
 	}
 	for range s.run.opts.Window {
 		for _, h := range s.halls {
-			h.next()
+			h.begin()
 		}
 		for _, m := range s.meetings {
 			for _, who := range m.members {

@@ -116,9 +116,10 @@ const (
 	callSignal
 	callMedia
 	callSync
+	callSay
 )
 
-var callNames = [...]string{"join", "leave", "signal", "media_state", "sync"}
+var callNames = [...]string{"join", "leave", "signal", "media_state", "sync", "say"}
 
 // calls is kept in order; answers come nearly in order.
 type calls struct {

@@ -61,11 +61,24 @@ func (t *talker) Packet(b []byte) {
 		t.heard(b[len(`42["msg","`):])
 	case bytes.HasPrefix(b, []byte("43")):
 		id, _, ok := ackOf(b)
-		if c, known := t.answered(id); ok && known {
-			t.shard.took(joining, t.shard.loop.Now()-c.at)
+		c, known := t.answered(id)
+		switch took := t.shard.loop.Now() - c.at; {
+		case !ok || !known:
+		case c.kind == callJoin:
+			t.shard.took(joining, took)
 			t.shard.joins++
 			t.arrived(true)
+		default:
+			t.shard.took(acking, took)
+			t.goOn()
 		}
+	}
+}
+
+// goOn says the next thing once the last was answered, as signald's pairs do.
+func (t *talker) goOn() {
+	if opts := &t.shard.run.opts; opts.Scenario == Pairs && opts.SendRate == 0 && t.shard.sending {
+		t.say()
 	}
 }
 
@@ -77,7 +90,11 @@ func (t *talker) say() {
 	others := int32(len(t.hall.talkers) - 1)
 	t.ring[t.said%ringSize] = others
 	s.expected += int64(others)
-	b := s.event(nil, "say")
+	var c *call
+	if s.run.opts.Acks {
+		c = t.add(callSay, s.loop.Now())
+	}
+	b := s.event(c, "say")
 	b = append(b, '"')
 	b = append(b, t.hall.key...)
 	b = append(b, `","`...)
@@ -111,8 +128,26 @@ func (t *talker) heard(b []byte) {
 	s.delivered++
 	s.took(relaying, s.loop.Now()-at)
 	sender := t.hall.talkers[from]
-	if sender.ring[n%ringSize]--; sender.ring[n%ringSize] == 0 && s.sending && s.run.opts.SendRate == 0 {
+	if sender.ring[n%ringSize]--; sender.ring[n%ringSize] > 0 || !s.sending || s.run.opts.SendRate > 0 {
+		return
+	}
+	if s.run.opts.Scenario == Fanout || !s.run.opts.Acks { // else it goes on with the ack
 		t.hall.next()
+	}
+}
+
+// begin gets one message going: in the room, or of everyone where each goes on with
+// the ack, as on signald.
+func (h *hall) begin() {
+	opts := &h.shard.run.opts
+	if opts.Scenario == Fanout || !opts.Acks {
+		h.next()
+		return
+	}
+	for _, t := range h.talkers {
+		if t.joined {
+			t.say()
+		}
 	}
 }
 
@@ -146,6 +181,9 @@ func (h *hall) check(wrong func(string)) {
 		if !t.joined {
 			continue
 		}
+		if len(t.waiting) > 0 {
+			wrong(fmt.Sprintf("%s has no answer to its %s", t.name(), callNames[t.waiting[0].kind]))
+		}
 		for n, got := range t.got {
 			if from := h.talkers[n]; n != t.number && got != from.said {
 				wrong(fmt.Sprintf("%s has %d of the %d messages of u%d", t.name(), got, from.said, n))
@@ -158,9 +196,11 @@ func (h *hall) tidy() {}
 
 func (h *hall) sweep(now int64) {
 	for _, t := range h.talkers {
-		if _, late := t.late(now - int64(h.shard.run.opts.CallTimeout)); late {
-			h.shard.failed("timeout: join")
-			t.close()
+		if c, late := t.late(now - int64(h.shard.run.opts.CallTimeout)); late {
+			h.shard.failed("timeout: " + callNames[c.kind])
+			if c.kind == callJoin {
+				t.close()
+			}
 		}
 	}
 }
