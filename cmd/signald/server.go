@@ -89,7 +89,7 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 	node := "n_" + randomName()
 	var others nodes = cluster.Alone{}
 	if c.RedisURL != "" {
-		if others, err = cluster.New(cluster.Options{URL: c.RedisURL, NodeID: node, Log: log}); err != nil {
+		if others, err = cluster.New(cluster.Options{URL: c.RedisURL, NodeID: node, Log: log, Observe: counted.RedisCall}); err != nil {
 			return nil, err
 		}
 	}

@@ -38,6 +38,15 @@ func (o observedStore) ClaimEvents(ctx context.Context, limit int, lease time.Du
 	return observed(o, "claim_events", func() ([]store.Event, error) { return o.Store.ClaimEvents(ctx, limit, lease) })
 }
 
+func (o observedStore) PendingEvents(ctx context.Context) (n int, oldest time.Duration, err error) {
+	defer func(began time.Time) { o.called("pending_events", began, err) }(time.Now())
+	return o.Store.PendingEvents(ctx)
+}
+
+func (o observedStore) GiveUpEvents(ctx context.Context, age time.Duration) (int, error) {
+	return observed(o, "give_up_events", func() (int, error) { return o.Store.GiveUpEvents(ctx, age) })
+}
+
 func (o observedStore) DeleteEvent(ctx context.Context, e store.Event) (err error) {
 	defer func(began time.Time) { o.called("delete_event", began, err) }(time.Now())
 	return o.Store.DeleteEvent(ctx, e)

@@ -21,6 +21,10 @@ type Options struct {
 	NodeID string
 	Prefix string // of all channels; default "signald:"
 	Log    zerolog.Logger
+
+	// Observe, if set, is told how long Redis took: to publish, or for the round trip of a message to
+	// ourselves. It must not block.
+	Observe func(call string, took time.Duration, err error)
 }
 
 const (
@@ -84,6 +88,9 @@ func New(opts Options) (*Node, error) {
 	parsed, err := redis.ParseURL(opts.URL)
 	if err != nil {
 		return nil, fmt.Errorf("redis url: %w", err)
+	}
+	if opts.Observe == nil {
+		opts.Observe = func(string, time.Duration, error) {}
 	}
 	redis.SetLogger(quiet{opts.Log})
 	n := &Node{
@@ -154,7 +161,7 @@ func (n *Node) tick(ctx context.Context) {
 	t := time.NewTicker(tickEvery)
 	defer t.Stop()
 	for {
-		n.say(n.nodeChannel(n.opts.NodeID), &message{Kind: kindTick}, nil)
+		n.say(n.nodeChannel(n.opts.NodeID), &message{Kind: kindTick, ID: uint64(time.Since(n.start))}, nil) //nolint:gosec // time goes forward
 		select {
 		case <-t.C:
 		case <-ctx.Done():
@@ -217,7 +224,10 @@ func (n *Node) publishAll(ctx context.Context, batch []outgoing) error {
 	for i, o := range batch {
 		results[i] = pipe.Publish(ctx, o.channel, o.body)
 	}
-	if _, err := pipe.Exec(ctx); err != nil {
+	began := time.Now()
+	_, err := pipe.Exec(ctx)
+	n.opts.Observe("publish", time.Since(began), err)
+	if err != nil {
 		n.failed(batch)
 		return err
 	}
@@ -288,7 +298,9 @@ func (n *Node) receive(b []byte) {
 	}
 	if m.Node == n.opts.NodeID {
 		if m.Kind == kindTick {
-			n.ticked.Store(int64(time.Since(n.start)))
+			now := time.Since(n.start)
+			n.ticked.Store(int64(now))
+			n.opts.Observe("round_trip", now-time.Duration(m.ID), nil) //nolint:gosec // our own
 		}
 		return
 	}

@@ -175,13 +175,31 @@ func TestMetricsAreNotOnTheMainPort(t *testing.T) {
 	}
 }
 
+func TestMetricsTellOfWebhooks(t *testing.T) {
+	addr, r := loopback(t), newReceiver(t)
+	n := testnode.Start(t, append(r.env(), "SIGNALD_METRICS_LISTEN="+addr)...)
+	meeting(t, n, nil)
+	shows(t, addr, values{
+		"signald_webhooks_pending": 1, `signald_webhook_duration_seconds_count{result="failed"}`: 1, "signald_webhooks_given_up_total": 0,
+		`signald_store_call_duration_seconds_count{call="retry_event"}`: 1,
+	})
+	if oldest := valuesOf(t, addr)["signald_webhooks_oldest_seconds"]; oldest <= 0 {
+		t.Errorf("the oldest has waited %v s", oldest)
+	}
+	r.up()
+	shows(t, addr, values{
+		"signald_webhooks_pending": 0, "signald_webhooks_oldest_seconds": 0, `signald_webhook_duration_seconds_count{result="delivered"}`: 1,
+		`signald_store_call_duration_seconds_count{call="delete_event"}`: 1,
+	})
+}
+
 func TestMetricsTellOfTheCluster(t *testing.T) {
 	addrs := []string{loopback(t), loopback(t)}
 	redis := testredis.New(t)
 	var n []*testnode.Node
 	database := testpg.URL(t)
 	for _, addr := range addrs {
-		n = append(n, testnode.Start(t, "SIGNALD_DATABASE_URL="+database, "SIGNALD_REDIS_URL="+redis.URL, "SIGNALD_METRICS_LISTEN="+addr))
+		n = append(n, testnode.Start(t, "SIGNALD_DATABASE_URL="+database, "SIGNALD_REDIS_URL="+redis.URL, "SIGNALD_METRICS_LISTEN="+addr, "SIGNALD_GRACE=1s"))
 	}
 	m := meeting(t, n[0], nil)
 	a, b := join(t, n[0], as(m, "a"), nil), join(t, n[1], as(m, "b"), nil)
@@ -191,10 +209,16 @@ func TestMetricsTellOfTheCluster(t *testing.T) {
 	}
 	shows(t, addrs[0], values{
 		"signald_cluster_up": 1, "signald_participants": 1, "signald_cluster_published_total": 2, "signald_cluster_received_total": 2,
-		`signald_relays_total{outcome="delivered"}`: 1,
+		`signald_relays_total{outcome="delivered"}`:                    1,
+		`signald_redis_call_duration_seconds_count{call="publish"}`:    2,
+		`signald_redis_call_duration_seconds_count{call="round_trip"}`: 1,
+		`signald_redis_errors_total{call="publish"}`:                   0,
 	})
 	redis.Stop()
-	shows(t, addrs[1], values{"signald_cluster_up": 0, "signald_cluster_failed_total": 1})
+	shows(t, addrs[1], values{"signald_cluster_up": 0, "signald_cluster_failed_total": 1, `signald_redis_errors_total{call="publish"}`: 1})
 	redis.Start()
 	shows(t, addrs[1], values{"signald_cluster_up": 1})
+
+	n[0].Kill() // without Redis' doing: the lease ends, and then the grace
+	shows(t, addrs[1], values{`signald_ghosts_total{done="abandoned"}`: 1, `signald_ghosts_total{done="reaped"}`: 1})
 }

@@ -15,6 +15,7 @@ import (
 	"signald/internal/cluster"
 	"signald/internal/fault"
 	"signald/internal/ice/relay"
+	"signald/internal/participants"
 	"signald/internal/protocol"
 	"signald/internal/rooms"
 	"signald/internal/socketio"
@@ -27,6 +28,8 @@ type Metrics struct {
 	events, joins, relays   *prometheus.CounterVec
 	lookups, storeErrors    *prometheus.CounterVec
 	handling, storeHandling *prometheus.HistogramVec
+	redisHandling           *prometheus.HistogramVec
+	redisErrors             *prometheus.CounterVec
 
 	webhooks        *prometheus.HistogramVec
 	webhooksGivenUp atomic.Int64
@@ -56,6 +59,8 @@ func New(version string) *Metrics {
 	m.handling = histogram("event_duration_seconds", "Time a handler took, by event.", "event")
 	m.storeHandling = histogram("store_call_duration_seconds", "Time the store took, by call.", "call")
 	m.storeErrors = counter("store_errors_total", "Calls that the store could not do, by call and kind: unavailable, or other.", "call", "kind")
+	m.redisHandling = histogram("redis_call_duration_seconds", "Time that Redis took, by call: publish, or round_trip, of a message of ours back to us.", "call")
+	m.redisErrors = counter("redis_errors_total", "Calls that Redis could not do, by call.", "call")
 	m.lookups = counter("geo_lookups_total", "Lookups of addresses, by result: known or unknown.", "result")
 	m.gauge("build_info", "Always 1; the label says which version runs.", func() float64 { return 1 }, prometheus.Labels{"version": version})
 	m.registry.MustRegister(
@@ -87,7 +92,8 @@ func (m *Metrics) counter(name, help string, value *atomic.Int64, labels prometh
 type Sources struct {
 	Sockets *socketio.Server
 	Rooms   *rooms.Rooms
-	Late    func() int     // departures that wait for the store
+	Late    func() int // departures that wait for the store
+	Ghosts  *participants.Stats
 	Cluster *cluster.Stats // nil: this node is alone
 	Up      func() bool    // whether other nodes can be reached
 	Relay   *relay.Server  // nil: no TURN server inside
@@ -103,6 +109,10 @@ func (m *Metrics) Watch(s Sources) {
 	m.gauge("meetings", "Meetings that someone on this node is in.", func() float64 { return float64(s.Rooms.Count()) }, nil)
 	m.gauge("participants", "Participants whose seat is at this node, those away too.", func() float64 { return float64(s.Rooms.Participants()) }, nil)
 	m.gauge("late_departures", "Departures that the store could not take yet.", func() float64 { return float64(s.Late()) }, nil)
+
+	const ghosts = "Participants that could not go by themselves, by what was done. abandoned: its node died, made away here; reaped: out after the grace time."
+	m.counter("ghosts_total", ghosts, &s.Ghosts.Abandoned, prometheus.Labels{"done": "abandoned"})
+	m.counter("ghosts_total", ghosts, &s.Ghosts.Reaped, prometheus.Labels{"done": "reaped"})
 
 	m.counter("received_bytes_total", "Bytes of messages from clients.", &sockets.BytesIn, nil)
 	m.counter("sent_bytes_total", "Bytes written to clients.", &sockets.BytesOut, nil)
@@ -219,6 +229,15 @@ func (m *Metrics) WebhooksGivenUp(n int) { m.webhooksGivenUp.Add(int64(n)) }
 func (m *Metrics) WebhooksPending(n int, oldest time.Duration) {
 	m.webhooksPending.Store(int64(n))
 	m.webhooksOldest.Store(int64(oldest))
+}
+
+// RedisCall counts a call of Redis.
+func (m *Metrics) RedisCall(call string, took time.Duration, err error) {
+	m.redisHandling.WithLabelValues(call).Observe(took.Seconds())
+	failed := m.redisErrors.WithLabelValues(call)
+	if err != nil {
+		failed.Inc()
+	}
 }
 
 // GeoLookup counts a lookup of an address.

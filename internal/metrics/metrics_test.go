@@ -14,6 +14,7 @@ import (
 
 	"signald/internal/cluster"
 	"signald/internal/fault"
+	"signald/internal/participants"
 	"signald/internal/rooms"
 	"signald/internal/socketio"
 )
@@ -24,7 +25,7 @@ func full(t *testing.T) *Metrics {
 	m := New("1.2.3")
 	m.Watch(Sources{
 		Sockets: socketio.New(socketio.Options{}), Rooms: rooms.New(nil, nil, rooms.Options{}),
-		Late: func() int { return 3 }, Cluster: &cluster.Stats{}, Up: func() bool { return true },
+		Late: func() int { return 3 }, Ghosts: &participants.Stats{}, Cluster: &cluster.Stats{}, Up: func() bool { return true },
 	})
 	m.Event("join", "", time.Millisecond)
 	m.Event("join", fault.MeetingFull, time.Millisecond)
@@ -32,6 +33,8 @@ func full(t *testing.T) *Metrics {
 	m.Relayed(rooms.Delivered, nil)
 	m.Relayed(rooms.Gone, errors.New("no answer"))
 	m.StoreCall("in_meeting", time.Millisecond, "unavailable")
+	m.RedisCall("publish", time.Millisecond, nil)
+	m.RedisCall("publish", time.Millisecond, errors.New("reset"))
 	m.GeoLookup(true)
 	m.WebhookTried(true, time.Millisecond)
 	m.WebhooksGivenUp(2)
@@ -80,6 +83,9 @@ func TestCountsAreShown(t *testing.T) {
 		`signald_outbox_drops_total{reason="away_full"} 0`,
 		`signald_roster_bytes_total{protocol="2"} 0`,
 		`signald_late_departures 3`,
+		`signald_ghosts_total{done="reaped"} 0`,
+		`signald_redis_call_duration_seconds_count{call="publish"} 2`,
+		`signald_redis_errors_total{call="publish"} 1`,
 		`signald_webhook_duration_seconds_count{result="delivered"} 1`,
 		`signald_webhook_duration_seconds_count{result="failed"} 0`,
 		`signald_webhooks_given_up_total 2`,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"signald/internal/fault"
@@ -123,6 +124,7 @@ func (s *Service) depart(ctx context.Context, d departure) error {
 	switch {
 	case err == nil:
 		s.announce(d.meetingID, change)
+		s.stats.count(d)
 	case errors.Is(err, store.ErrMeetingNotFound), errors.Is(err, store.ErrParticipantNotFound) && !d.again:
 		return nil // somebody else was faster
 	case errors.Is(err, store.ErrParticipantNotFound): // or we were, and the room was not told
@@ -151,4 +153,23 @@ func (s *Service) Late() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.late)
+}
+
+// Stats counts, since the start, what this node did for participants that could not do it themselves.
+type Stats struct {
+	Abandoned atomic.Int64 // those of dead nodes that it made away
+	Reaped    atomic.Int64 // those that it took out after the grace time
+}
+
+// Stats returns the counters, which go on counting.
+func (s *Service) Stats() *Stats { return &s.stats }
+
+func (s *Stats) count(d departure) {
+	switch {
+	case d.reason != ReasonTimeout:
+	case d.away:
+		s.Abandoned.Add(1)
+	default:
+		s.Reaped.Add(1)
+	}
 }

@@ -84,6 +84,8 @@ type Service struct {
 	behind   map[string]int64 // Run's own: rosters that were behind, and what they were behind of
 	leases   map[string]sign  // Run's own: of all nodes
 
+	stats Stats
+
 	mu   sync.Mutex
 	late []departure // those that the store could not take yet
 	owed []debt      // what other nodes still hold for participants of this one
