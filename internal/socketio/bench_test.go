@@ -45,6 +45,26 @@ func BenchmarkEncode(b *testing.B) {
 	}
 }
 
+// BenchmarkReadFrames reads messages as they come in one piece: unmasking, checking.
+func BenchmarkReadFrames(b *testing.B) {
+	for _, size := range []int{100, 1000, 3500} {
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			r := frameReader{limit: 128 << 10}
+			wire := clientFrame(fin|opText, strings.Repeat("x", size))
+			chunk := make([]byte, len(wire))
+			b.SetBytes(int64(size))
+			b.ReportAllocs()
+			for b.Loop() {
+				copy(chunk, wire)
+				m, rest, err := r.next(r.add(chunk))
+				if err != nil || len(m.data) != size || len(rest) > 0 {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 // A sink is a connection that takes everything at once.
 type sink struct {
 	net.Conn
