@@ -38,7 +38,7 @@ func (o observedStore) called(call string, began time.Time, err error) {
 func expected(err error) bool {
 	for _, e := range []error{
 		store.ErrMeetingExists, store.ErrMeetingNotFound, store.ErrParticipantExists, store.ErrParticipantNotFound,
-		store.ErrMessageExists, store.ErrMessageNotFound, store.ErrBadText, store.ErrBadCursor,
+		store.ErrBanNotFound, store.ErrMessageExists, store.ErrMessageNotFound, store.ErrBadText, store.ErrBadCursor,
 	} {
 		if errors.Is(err, e) {
 			return true
@@ -142,6 +142,25 @@ func (o observedStore) MessagesBetween(ctx context.Context, meetingID string, af
 
 func (o observedStore) Nodes(ctx context.Context) (map[string]time.Time, error) {
 	return observed(o, "nodes", func() (map[string]time.Time, error) { return o.Store.Nodes(ctx) })
+}
+
+func (o observedStore) Gone(ctx context.Context, nodes []string, limit int) ([]store.Gone, error) {
+	return observed(o, "gone", func() ([]store.Gone, error) { return o.Store.Gone(ctx, nodes, limit) })
+}
+
+func (o observedStore) Attendance(ctx context.Context, id string) ([]store.Attendee, error) {
+	return observed(o, "attendance", func() ([]store.Attendee, error) { return o.Store.Attendance(ctx, id) })
+}
+
+func (o observedStore) Bans(ctx context.Context, id string) ([]store.Ban, error) {
+	return observed(o, "bans", func() ([]store.Ban, error) { return o.Store.Bans(ctx, id) })
+}
+
+func (o observedStore) Purge(ctx context.Context, now time.Time) error {
+	began := time.Now()
+	err := o.Store.Purge(ctx, now)
+	o.called("purge", began, err)
+	return err
 }
 
 func (o observedStore) RegisterNode(ctx context.Context, nodeID string) error {

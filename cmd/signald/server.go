@@ -99,6 +99,7 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 	})
 	s.participants = participants.New(db, s.rooms, participants.Options{
 		NodeID: node, Alone: c.RedisURL == "", Cluster: others, Grace: c.Grace, Log: log,
+		Country: func(ip netip.Addr) string { return s.places.Lookup(ip).Country },
 	})
 	if err := s.participants.Register(ctx); err != nil {
 		return nil, fmt.Errorf("register with the database: %w", err)

@@ -116,8 +116,8 @@ func (c *csvWriter) Write(items []Item) error {
 	}
 	for _, i := range items {
 		err := c.w.Write([]string{
-			i.CreatedAt.Format(time.RFC3339Nano), inert(i.MeetingID), inert(i.Name), i.CreatorIP,
-			inert(text(i.Country)), inert(text(i.Region)), inert(text(i.City)), number(i.Lat), number(i.Lon), inert(i.UserAgent),
+			i.CreatedAt.Format(time.RFC3339Nano), Inert(i.MeetingID), Inert(i.Name), i.CreatorIP,
+			Inert(text(i.Country)), Inert(text(i.Region)), Inert(text(i.City)), number(i.Lat), number(i.Lon), Inert(i.UserAgent),
 		})
 		if err != nil {
 			return err
@@ -135,9 +135,9 @@ func (c *csvWriter) Close() error {
 	return c.w.Error()
 }
 
-// inert keeps a spreadsheet from computing what a stranger has typed: an apostrophe before what looks
+// Inert keeps a spreadsheet from computing what a stranger has typed: an apostrophe before what looks
 // like the beginning of a formula. (The wide signs count as such in some languages.)
-func inert(s string) string {
+func Inert(s string) string {
 	if s != "" && strings.ContainsAny(s[:1], "=+-@\t\r\n") || hasWideSign(s) {
 		return "'" + s
 	}

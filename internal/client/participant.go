@@ -32,7 +32,12 @@ type Handlers struct {
 	Update func(protocol.ChatUpdate) // of a chat message
 	Typing func(protocol.TypingOut)
 	Closed func(protocol.Closed)
-	Ended  func(error) // the connection has ended
+
+	State     func(protocol.RoomState)
+	Moderated func(protocol.Moderated)
+	Lobby     func(protocol.Lobby) // hosts
+
+	Ended func(error) // the connection has ended
 }
 
 // Participant is one participation in a meeting over one connection.
@@ -45,39 +50,54 @@ type Participant struct {
 	joined  protocol.Joined
 	rev     int64
 	peers   map[string]protocol.Peer // the others
-	gaps    int                      // how often the roster had to be fetched anew
-	early   []json.RawMessage        // deltas that came before the join's answer was read
+	state   protocol.MeetingState
+	gaps    int     // how often the roster had to be fetched anew
+	early   []early // news that came before the join's answer was read
 	ready   bool
+
+	decided chan bool // whether the lobby lets it in; holds one
 }
 
 // Join connects and joins. With a resume token in j it comes back as who it was.
 func Join(ctx context.Context, base string, j protocol.Join, h Handlers, opts Options) (*Participant, error) {
-	p := &Participant{handlers: h, changed: make(chan struct{}), peers: map[string]protocol.Peer{}}
+	p := newParticipant(h)
 	opts.OnEvent, opts.OnClose = p.event, h.Ended
 	conn, err := Dial(ctx, base, opts)
 	if err != nil {
 		return nil, err
 	}
 	p.conn = conn
-	j.Version = protocol.Version
-	var joined protocol.Joined
-	if err := conn.Call(ctx, protocol.EventJoin, joinPayload(j), &joined); err != nil {
+	if err := p.join(ctx, j); err != nil {
 		conn.Kill()
 		return nil, err
 	}
+	return p, nil
+}
+
+func newParticipant(h Handlers) *Participant {
+	return &Participant{handlers: h, changed: make(chan struct{}), peers: map[string]protocol.Peer{}, decided: make(chan bool, 1)}
+}
+
+// join joins over the connection, and takes the answer in.
+func (p *Participant) join(ctx context.Context, j protocol.Join) error {
+	j.Version = protocol.Version
+	var joined protocol.Joined
+	if err := p.conn.Call(ctx, protocol.EventJoin, joinPayload(j), &joined); err != nil {
+		return err
+	}
 	p.mu.Lock()
-	p.joined, p.rev, p.ready = joined, joined.Rev, true
+	defer p.mu.Unlock()
+	p.joined, p.rev, p.ready, p.state = joined, joined.Rev, true, joined.Meeting.MeetingState
 	for _, peer := range joined.Peers {
 		p.peers[peer.PeerID] = peer
 	}
 	early := p.early
 	p.early = nil
-	for _, raw := range early {
-		p.deltaLocked(raw)
+	for _, e := range early {
+		p.newsLocked(e.event, e.payload)
 	}
 	p.bumpLocked()
-	p.mu.Unlock()
-	return p, nil
+	return nil
 }
 
 // joinPayload leaves out what is empty, as a page does.
@@ -85,7 +105,7 @@ func joinPayload(j protocol.Join) map[string]any {
 	m := map[string]any{"meeting_id": j.MeetingID, "user_id": j.UserID, "v": j.Version}
 	for key, value := range map[string]string{
 		"name": j.Name, "host_key": j.HostKey, "password": j.Password, "resume_token": j.ResumeToken,
-		"fingerprint": j.Fingerprint, "memo": j.Memo,
+		"fingerprint": j.Fingerprint, "memo": j.Memo, "ticket": j.Ticket, "admission_token": j.AdmissionToken,
 	} {
 		if value != "" {
 			m[key] = value
@@ -179,22 +199,35 @@ func (p *Participant) event(event string, args []json.RawMessage) {
 	switch event {
 	case protocol.EventSignal:
 		tell(args[0], p.handlers.Signal)
-	case protocol.EventUpdateParticipants:
+	case protocol.EventUpdateParticipants, protocol.EventRoomState:
 		p.mu.Lock()
 		if p.ready {
-			p.deltaLocked(args[0])
+			p.newsLocked(event, args[0])
 			p.bumpLocked()
 		} else {
-			p.early = append(p.early, args[0])
+			p.early = append(p.early, early{event, args[0]})
 		}
 		p.mu.Unlock()
-		p.told()
+		if event == protocol.EventRoomState {
+			tell(args[0], p.handlers.State)
+		} else {
+			p.told()
+		}
 	case protocol.EventChat:
 		tell(args[0], p.handlers.Chat)
 	case protocol.EventChatUpdate:
 		tell(args[0], p.handlers.Update)
 	case protocol.EventTyping:
 		tell(args[0], p.handlers.Typing)
+	case protocol.EventModerated:
+		tell(args[0], p.handlers.Moderated)
+	case protocol.EventLobby:
+		tell(args[0], p.handlers.Lobby)
+	case protocol.EventAdmitted, protocol.EventDenied:
+		select {
+		case p.decided <- event == protocol.EventAdmitted:
+		default: // it is told once
+		}
 	case protocol.EventClosed:
 		tell(args[0], p.handlers.Closed)
 	}
@@ -205,6 +238,23 @@ func tell[T any](raw json.RawMessage, handler func(T)) {
 	var payload T
 	if handler != nil && json.Unmarshal(raw, &payload) == nil {
 		handler(payload)
+	}
+}
+
+// early is news that has to wait for the join's answer.
+type early struct {
+	event   string
+	payload json.RawMessage
+}
+
+func (p *Participant) newsLocked(event string, payload json.RawMessage) {
+	if event == protocol.EventUpdateParticipants {
+		p.deltaLocked(payload)
+		return
+	}
+	var st protocol.RoomState
+	if json.Unmarshal(payload, &st) == nil && st.Rev > p.rev {
+		p.state = st.MeetingState
 	}
 }
 
@@ -264,6 +314,9 @@ func (p *Participant) sync() {
 	}
 	p.mu.Lock()
 	if r.Rev >= p.rev {
+		if r.Meeting != nil {
+			p.state = *r.Meeting
+		}
 		p.rev, p.peers = r.Rev, map[string]protocol.Peer{}
 		for _, peer := range r.Peers {
 			p.peers[peer.PeerID] = peer

@@ -320,10 +320,10 @@ func TestGarbageAndRepetitionsAreDropped(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	good := `{"v":1,"k":"changes","n":"x","q":5,"m":"m","c":[{"Rev":1,"Peer":{"PeerID":"p"}}]}` + "\n"
+	good := `{"v":2,"k":"changes","n":"x","q":5,"m":"m","c":[{"Rev":1,"Peer":{"PeerID":"p"}}]}` + "\n"
 	for _, bad := range []string{
-		"", "\n", "x", "{}\n", `{"v":2,"k":"changes","n":"x","q":9,"m":"m"}` + "\n", `{"v":1,"k":"signal","n":"y","q":1}` + "\n",
-		`{"v":1,"k":"?","n":"z","q":1}` + "\n", `{"v":1,"k":"held","n":"w","q":1}` + "\n\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01x",
+		"", "\n", "x", "{}\n", `{"v":3,"k":"changes","n":"x","q":9,"m":"m"}` + "\n", `{"v":2,"k":"signal","n":"y","q":1}` + "\n",
+		`{"v":2,"k":"?","n":"z","q":1}` + "\n", `{"v":2,"k":"held","n":"w","q":1}` + "\n\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01x",
 		strings.Repeat("x", maxMessage+1), good, good, strings.Replace(good, `"q":5`, `"q":4`, 1),
 	} {
 		say(bad)

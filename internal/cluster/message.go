@@ -12,7 +12,7 @@ import (
 )
 
 // schema is the version of the messages. A node ignores those of another.
-const schema = 1
+const schema = 2
 
 // maxMessage bounds what a node believes, in bytes.
 const maxMessage = 1 << 20

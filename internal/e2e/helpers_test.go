@@ -62,6 +62,9 @@ type inbox struct {
 	chats   []protocol.ChatOut
 	updates []protocol.ChatUpdate
 	typing  []protocol.TypingOut
+	states  []protocol.RoomState
+	done    []protocol.Moderated
+	lobbies []protocol.Lobby
 }
 
 func newInbox() *inbox { return &inbox{changed: make(chan struct{})} }
@@ -73,6 +76,10 @@ func (b *inbox) handlers() client.Handlers {
 		Update: func(c protocol.ChatUpdate) { b.add(func() { b.updates = append(b.updates, c) }) },
 		Typing: func(c protocol.TypingOut) { b.add(func() { b.typing = append(b.typing, c) }) },
 		Closed: func(c protocol.Closed) { b.add(func() { b.closed = append(b.closed, c) }) },
+
+		State:     func(s protocol.RoomState) { b.add(func() { b.states = append(b.states, s) }) },
+		Moderated: func(m protocol.Moderated) { b.add(func() { b.done = append(b.done, m) }) },
+		Lobby:     func(l protocol.Lobby) { b.add(func() { b.lobbies = append(b.lobbies, l) }) },
 	}
 }
 

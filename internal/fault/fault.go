@@ -111,8 +111,9 @@ type Error struct {
 	Message      string `json:"message"`
 	Field        string `json:"field,omitempty"`
 	RetryAfterMS int64  `json:"retry_after_ms,omitempty"`
-	Ref          string `json:"ref,omitempty"`   // finds the log line of an internal error
-	Localized    string `json:"error,omitempty"` // protocol 1's own text, where it has one
+	Ref          string `json:"ref,omitempty"`    // finds the log line of an internal error
+	Localized    string `json:"error,omitempty"`  // protocol 1's own text, where it has one
+	Ticket       string `json:"ticket,omitempty"` // waiting: joining with it asks again
 
 	cause error
 }

@@ -36,6 +36,9 @@ type Store interface {
 	AuditPoints(ctx context.Context, q store.AuditQuery, limit int) (points []store.AuditPoint, more bool, err error)
 	AuditEvents(context.Context, store.AuditEventQuery) ([]store.AuditEvent, string, error)
 	LiveMeetings(ctx context.Context, limit int) (list []store.LiveMeeting, meetings, people int, err error)
+	Snapshot(ctx context.Context, id string) (store.State, []store.Participant, error)
+	Attendance(ctx context.Context, id string) ([]store.Attendee, error)
+	Bans(ctx context.Context, id string) ([]store.Ban, error)
 	Ping(context.Context) error
 }
 
@@ -44,6 +47,8 @@ type Participants interface {
 	End(ctx context.Context, meetingID string) error
 	LeaveByToken(ctx context.Context, peerID, token string) error
 	Authenticate(ctx context.Context, token string) (meetingID, peerID string, err error)
+	// AuthorizeHost refuses all secrets but the host key and the resume tokens of hosts.
+	AuthorizeHost(ctx context.Context, meetingID, secret string) error
 }
 
 // Places knows where addresses are.

@@ -49,15 +49,20 @@ type newMeeting struct {
 	Name      string `json:"name" doc:"up to 64 characters; in the audit the creator's address stands for none"`
 	Password  string `json:"password" doc:"up to 128 characters; guests need it, the host does not"`
 	ExpiresIn int64  `json:"expires_in_s" doc:"seconds from now, at most ten years"`
-	Policy    struct {
+
+	Attendance bool  `json:"attendance" doc:"keep who was there and when; said to all"`
+	Retention  int64 `json:"retention_s" doc:"keep that for so many seconds after the last has left, at most 90 days"`
+
+	Policy struct {
 		Camera   *bool `json:"camera"`
 		Speak    *bool `json:"speak"`
 		Rename   *bool `json:"rename"`
 		Chat     *bool `json:"chat"`
 		Locked   *bool `json:"locked"`
 		Lobby    *bool `json:"lobby"`
+		Takeover *bool `json:"takeover" doc:"without host and co-host, the longest present takes over"`
 		MaxPeers *int  `json:"max_peers" doc:"1 to the server's limit"`
-	} `json:"policy" doc:"what is absent is allowed, but for locked and lobby"`
+	} `json:"policy" doc:"what is absent is allowed, but for locked, lobby and takeover"`
 }
 
 type createdMeeting struct {
@@ -73,6 +78,9 @@ type meetingInfo struct {
 	Name         string `json:"name"`
 	Participants int    `json:"participants" doc:"those away too"`
 }
+
+// maxRetention is how long anything about people may be kept after a meeting.
+const maxRetention = 90 * 24 * time.Hour
 
 // createMeeting creates a meeting and its audit row. It does not join.
 func (a *API) createMeeting(r *http.Request) (int, any, error) {
@@ -129,6 +137,7 @@ func (a *API) newRow(n *newMeeting) (store.NewMeeting, error) {
 		{&row.Policy.Camera, n.Policy.Camera}, {&row.Policy.Speak, n.Policy.Speak},
 		{&row.Policy.Rename, n.Policy.Rename}, {&row.Policy.Chat, n.Policy.Chat},
 		{&row.Policy.Locked, n.Policy.Locked}, {&row.Policy.Lobby, n.Policy.Lobby},
+		{&row.Policy.Takeover, n.Policy.Takeover},
 	} {
 		if s.value != nil {
 			*s.field = *s.value
@@ -147,6 +156,10 @@ func (a *API) newRow(n *newMeeting) (store.NewMeeting, error) {
 		t := time.Now().Add(time.Duration(n.ExpiresIn) * time.Second)
 		row.ExpiresAt = &t
 	}
+	if n.Retention < 0 || n.Retention > int64(maxRetention.Seconds()) {
+		return row, fault.Invalid("retention_s", "retention_s is a number of seconds, at most 90 days.")
+	}
+	row.Policy.Attendance, row.Retention = n.Attendance, time.Duration(n.Retention)*time.Second
 	if n.Password != "" {
 		hash, err := bcrypt.GenerateFromPassword(participants.PasswordBytes(texts.Password), bcrypt.DefaultCost)
 		if err != nil {

@@ -43,7 +43,7 @@ type param struct{ name, about string }
 
 // routes are the whole API.
 func (a *API) routes() []route {
-	return slices.Concat(a.meetingRoutes(), a.auditRoutes(), a.adminRoutes(), a.healthRoutes(), []route{{
+	return slices.Concat(a.meetingRoutes(), a.attendeeRoutes(), a.auditRoutes(), a.adminRoutes(), a.healthRoutes(), []route{{
 		method: "GET", path: "/api/openapi.json", name: "describe", summary: "This description.",
 		answers: answers{http.StatusOK: map[string]any{}}, handler: http.HandlerFunc(a.describe),
 	}})

@@ -334,3 +334,5 @@ var connections atomic.Int64
 func connection(t testing.TB) participants.Connection {
 	return participants.Connection{ID: fmt.Sprint(t.Name(), connections.Add(1)), Out: deaf{}}
 }
+
+func (brokenParticipants) AuthorizeHost(context.Context, string, string) error { return errBroken }

@@ -28,7 +28,12 @@ type admission struct {
 	passwordHash []byte // the meeting's, when errPasswordUnchecked
 	passwordOK   bool   // the given one fits passwordHash
 
-	// what was decided
+	admission      []byte // the hash of the admission that it comes in by, if the lobby asks for one
+	admissionToken string // the client's, if it is new
+
+	// what was decided: a place in the lobby, or a seat
+	waits    *store.Waiting
+	ticket   string // of that place
 	who      store.Participant
 	state    store.State
 	changes  []rooms.Change
@@ -39,7 +44,7 @@ type admission struct {
 // decide admits the join or says why not. It runs under the meeting's lock.
 func (a *admission) decide(ctx context.Context, tx *store.Tx) error {
 	st := tx.State()
-	a.changes = nil
+	a.changes, a.waits, a.admission = nil, nil, nil
 	if st.ExpiresAt != nil && time.Now().After(*st.ExpiresAt) {
 		return fault.New(fault.MeetingEnded)
 	}
@@ -51,14 +56,12 @@ func (a *admission) decide(ctx context.Context, tx *store.Tx) error {
 		return fault.New(fault.Forbidden).WithMessage("This host key does not belong to the meeting.")
 	}
 	if !isHost {
-		if st.Policy.Locked {
-			return fault.New(fault.MeetingLocked)
-		}
-		if err := a.password(st); err != nil {
+		if err := a.mayEnter(ctx, tx); err != nil || a.waits != nil {
 			return err
 		}
 	}
-	if err := a.secondLogin(ctx, tx, isHost); err != nil {
+	orphaned, err := a.secondLogin(ctx, tx, isHost)
+	if err != nil {
 		return err
 	}
 	if tx.Count() >= st.Policy.MaxPeers {
@@ -67,21 +70,66 @@ func (a *admission) decide(ctx context.Context, tx *store.Tx) error {
 
 	a.who = store.Participant{
 		PeerID: a.peerID, MeetingID: a.join.MeetingID, UserID: a.join.UserID, Name: a.join.Name,
-		Role: Guest, Fingerprint: a.join.Fingerprint, JoinedAt: time.Now(),
+		Role: Guest, Fingerprint: a.join.Fingerprint, JoinedAt: time.Now(), AdmissionHash: a.admission,
 	}
 	if isHost {
 		a.who.Role = Host
 	}
 	a.take(st)
 	a.changed(tx, rooms.Joined, a.who, "")
-	return tx.Insert(ctx, a.who)
+	if err := tx.Insert(ctx, a.who); err != nil {
+		return err
+	}
+	if isHost {
+		return a.winBack(ctx, tx)
+	}
+	if orphaned {
+		return a.succeed(ctx, tx)
+	}
+	return nil
+}
+
+// mayEnter asks what only the host key spares one: that nobody has removed this
+// person, the lock, the password, the lobby.
+func (a *admission) mayEnter(ctx context.Context, tx *store.Tx) error {
+	st := tx.State()
+	bans, err := tx.Bans(ctx)
+	if err != nil {
+		return err
+	}
+	for _, b := range bans {
+		if b.Holds(a.join.UserID, store.Network(a.conn.IP), time.Now()) {
+			return refusal(b.Kind)
+		}
+	}
+	if st.Policy.Locked {
+		return fault.New(fault.MeetingLocked)
+	}
+	if err := a.password(st); err != nil {
+		return err
+	}
+	if st.Policy.Lobby {
+		return a.lobby(ctx, tx)
+	}
+	return a.leaveLobby(ctx, tx)
+}
+
+func refusal(kind string) error {
+	switch kind {
+	case store.Denied:
+		return fault.New(fault.Denied)
+	case store.Kicked:
+		return fault.New(fault.Banned).WithMessage("The host has removed you from this meeting. Try again much later.")
+	default:
+		return fault.New(fault.Banned)
+	}
 }
 
 // take gives the seat to this connection.
 func (a *admission) take(st *store.State) {
 	a.who.State, a.who.AwaySince = store.Online, nil
 	a.who.Protocol = a.join.Version
-	a.who.NodeID, a.who.ConnID = a.service.opts.NodeID, a.conn.ID
+	a.who.NodeID, a.who.ConnID, a.who.IP = a.service.opts.NodeID, a.conn.ID, a.conn.IP
 	a.who.ResumeHash = HashSecret(a.token)
 	if len(a.join.SDP) > 0 {
 		a.who.SDP, a.who.SDPJSON = keep(a.join.SDP)
@@ -94,10 +142,7 @@ func (a *admission) take(st *store.State) {
 		a.who.Media = store.Media(*m)
 		a.who.Media.Hand = hand
 	}
-	if a.who.Role != Host {
-		a.who.Media.Video = a.who.Media.Video && st.Policy.Camera
-		a.who.Media.Audio = a.who.Media.Audio && st.Policy.Speak
-	}
+	obey(&a.who, st.Policy)
 }
 
 func (a *admission) changed(tx *store.Tx, kind rooms.Kind, p store.Participant, reason string) {
@@ -122,27 +167,31 @@ func (a *admission) resume(ctx context.Context, tx *store.Tx) error {
 
 // secondLogin settles that someone of this user_id is in the meeting already. A
 // user_id claims nothing: replacing needs the old resume token, or the host key.
-func (a *admission) secondLogin(ctx context.Context, tx *store.Tx, isHost bool) error {
+// orphaned: a host was replaced.
+func (a *admission) secondLogin(ctx context.Context, tx *store.Tx, isHost bool) (orphaned bool, err error) {
 	if a.join.JoinType == 0 {
-		return nil
+		return false, nil
 	}
 	same, err := tx.ByUser(ctx, a.join.UserID)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if len(same) > 0 && a.join.JoinType == 1 {
-		return fault.New(fault.UserInUse)
+		return false, fault.New(fault.UserInUse)
 	}
 	for _, p := range same {
 		if !isHost && (a.join.ResumeToken == "" || !sameHash(p.ResumeHash, HashSecret(a.join.ResumeToken))) {
-			return fault.New(fault.Forbidden).WithMessage("Replacing someone needs the resume token of that connection, or the host key.")
+			return false, fault.New(fault.Forbidden).WithMessage("Replacing someone needs the resume token of that connection, or the host key.")
 		}
-		if err := tx.Delete(ctx, p.PeerID, ReasonReplaced); err != nil {
-			return err
+		left, err := takeOut(ctx, tx, p, ReasonReplaced, nil)
+		if err != nil {
+			return false, err
 		}
-		a.changed(tx, rooms.Left, p, ReasonReplaced)
+		a.changes = append(a.changes, left...)
+		orphaned = orphaned || p.Role == Host
 	}
-	return nil
+	a.state = *tx.State()
+	return orphaned, nil
 }
 
 func (a *admission) password(st *store.State) error {

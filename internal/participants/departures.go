@@ -62,31 +62,44 @@ func (s *Service) LeaveByToken(ctx context.Context, peerID, token string) error 
 // caller to know.
 func (s *Service) End(ctx context.Context, meetingID string) error {
 	var changes []rooms.Change
-	err := s.store.InMeeting(ctx, meetingID, func(ctx context.Context, tx *store.Tx) error {
-		changes = nil
-		st := tx.State()
-		over := st.CreatedAt // not now: past by every node's clock
-		st.ExpiresAt, st.PasswordHash, st.HostKeyHash = &over, nil, nil
-		everyone, err := tx.Participants(ctx)
-		if err != nil {
-			return err
-		}
-		for _, p := range everyone {
-			changes = append(changes, rooms.Change{Rev: tx.NextRev(), Kind: rooms.Left, Peer: peerOf(p), Reason: ReasonEnded})
-			if err := tx.Delete(ctx, p.PeerID, ReasonEnded); err != nil {
-				return err
-			}
-		}
-		return nil
+	err := s.store.InMeeting(ctx, meetingID, func(ctx context.Context, tx *store.Tx) (err error) {
+		changes, err = end(ctx, tx)
+		return err
 	})
-	switch {
-	case err != nil:
-		return translate(err)
-	case len(changes) == 0: // nobody was in it, or it was done before and the room not told
+	if err == nil && len(changes) == 0 { // nobody was in it, or it was done before and the room not told
 		return translate(s.rooms.Refresh(ctx, meetingID))
 	}
-	s.announce(meetingID, changes...)
-	return nil
+	return s.settle(meetingID, changes, err)
+}
+
+// end takes everyone out and lets nobody in again.
+func end(ctx context.Context, tx *store.Tx) ([]rooms.Change, error) {
+	st := tx.State()
+	over := st.CreatedAt // not now: past by every node's clock
+	st.ExpiresAt, st.PasswordHash = &over, nil
+	if !st.Policy.Attendance || st.Retention == 0 { // else it still reads the attendance
+		st.HostKeyHash = nil
+	}
+	everyone, err := tx.Participants(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var changes []rooms.Change
+	for _, p := range everyone {
+		changes = append(changes, rooms.Change{Rev: tx.NextRev(), Kind: rooms.Left, Peer: rooms.Peer{PeerID: p.PeerID}, Reason: ReasonEnded})
+		if err := tx.Delete(ctx, p.PeerID, ReasonEnded); err != nil {
+			return nil, err
+		}
+	}
+	waiting, err := tx.Waiting(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range waiting { // whom joining again will tell why
+		changes = append(changes, lobbied(tx, w, rooms.Out))
+	}
+	tx.Forget()
+	return changes, nil
 }
 
 // Authenticate finds whose resume token this is; it stays good.
@@ -102,8 +115,9 @@ func (s *Service) Authenticate(ctx context.Context, token string) (meetingID, pe
 // hold: a seat that another connection has by now is not touched. What the store
 // cannot take is kept and tried again, so nobody stays for ever.
 func (s *Service) depart(ctx context.Context, d departure) error {
-	var change rooms.Change
+	var changes []rooms.Change
 	err := s.store.InMeeting(ctx, d.meetingID, func(ctx context.Context, tx *store.Tx) error {
+		changes = nil
 		p, err := tx.ByPeer(ctx, d.peerID)
 		if err != nil {
 			return err
@@ -115,15 +129,19 @@ func (s *Service) depart(ctx context.Context, d departure) error {
 			now := time.Now()
 			p.State, p.AwaySince = store.Away, &now
 			p.NodeID = s.opts.NodeID // which keeps messages for it: its own may be dead
-			change = rooms.Change{Rev: tx.NextRev(), Kind: rooms.Changed, Peer: peerOf(p)}
+			changes = append(changes, rooms.Change{Rev: tx.NextRev(), Kind: rooms.Changed, Peer: peerOf(p)})
 			return tx.Update(ctx, p)
 		}
-		change = rooms.Change{Rev: tx.NextRev(), Kind: rooms.Left, Peer: peerOf(p), Reason: d.reason}
-		return tx.Delete(ctx, p.PeerID, d.reason)
+		if changes, err = takeOut(ctx, tx, p, d.reason, nil); err != nil || p.Role != Host {
+			return err
+		}
+		promoted, err := succeed(ctx, tx)
+		changes = append(changes, promoted...)
+		return err
 	})
 	switch {
 	case err == nil:
-		s.announce(d.meetingID, change)
+		s.announce(d.meetingID, changes...)
 		s.stats.count(d)
 	case errors.Is(err, store.ErrMeetingNotFound), errors.Is(err, store.ErrParticipantNotFound) && !d.again:
 		return nil // somebody else was faster

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -144,11 +145,15 @@ func row(t testing.TB, db *store.Store, peerID string) (store.Participant, bool)
 // plain is an encoder whose frames are what they say.
 type plain struct{}
 
-func (plain) Marshal(f rooms.Frame) []byte             { return []byte(f.(string)) }
-func (plain) Unmarshal(b []byte) (rooms.Frame, error)  { return string(b), nil }
-func (plain) Delta(d rooms.Delta) rooms.Frame          { return d }
-func (plain) Map(_ string, r rooms.Roster) rooms.Frame { return r }
-func (plain) Size(rooms.Frame) int                     { return 1 }
+func (plain) Marshal(f rooms.Frame) []byte                          { return []byte(f.(string)) }
+func (plain) Unmarshal(b []byte) (rooms.Frame, error)               { return string(b), nil }
+func (plain) Delta(d rooms.Delta) rooms.Frame                       { return d }
+func (plain) Map(_ string, r rooms.Roster) rooms.Frame              { return r }
+func (plain) Size(rooms.Frame) int                                  { return 1 }
+func (plain) State(_ string, _ int64, s rooms.State) rooms.Frame    { return s }
+func (plain) Notice(_ string, n rooms.Notice) rooms.Frame           { return n }
+func (plain) Lobby(_ string, _ int64, w []rooms.Waiter) rooms.Frame { return w }
+func (plain) Decided(_ string, admitted bool) rooms.Frame           { return admitted }
 
 // box is the outbox of a connection; it keeps everything.
 type box struct {
@@ -212,6 +217,7 @@ type server struct {
 	*participants.Service
 	t     testing.TB
 	rooms *rooms.Rooms
+	ip    netip.Addr // of those who join
 }
 
 type options struct {
@@ -275,8 +281,8 @@ func (s *server) tryJoin(ctx context.Context, j protocol.Join) (guest, error) {
 	}
 	g := guest{box: &box{}}
 	var err error
-	g.Joined, err = s.Join(ctx, &j, participants.Connection{ID: fmt.Sprint("c", connections.Add(1)), Out: g.box})
-	if err == nil {
+	g.Joined, err = s.Join(ctx, &j, participants.Connection{ID: fmt.Sprint("c", connections.Add(1)), Out: g.box, IP: s.ip})
+	if err == nil && g.Wait == nil {
 		g.Seat.Start("answer")
 	}
 	return g, err

@@ -90,7 +90,7 @@ func TestSecondLogin(t *testing.T) {
 			t.Run(c.name, func(t *testing.T) {
 				id := fmt.Sprint("k", i)
 				create(t, db, id)
-				s := &server{s.Service, t, s.rooms}
+				s := &server{Service: s.Service, t: t, rooms: s.rooms}
 				watch := s.join(protocol.Join{MeetingID: id, UserID: "watch"})
 				first := s.join(protocol.Join{MeetingID: id, UserID: "王", Version: 1})
 				j := protocol.Join{MeetingID: id, UserID: "王", Version: 1}

@@ -10,6 +10,8 @@ package participants
 import (
 	"context"
 	"errors"
+	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,6 +36,9 @@ type Store interface {
 	ForgetNode(ctx context.Context, nodeID string) error
 	Revs(ctx context.Context, meetingIDs []string) (map[string]int64, error)
 	Nodes(ctx context.Context) (map[string]time.Time, error)
+	Gone(ctx context.Context, nodes []string, limit int) ([]store.Gone, error)
+	Purge(ctx context.Context, now time.Time) error
+	Meeting(ctx context.Context, id string) (store.Meeting, store.State, int, error)
 }
 
 // Cluster is the other nodes.
@@ -51,8 +56,9 @@ type Cluster interface {
 
 // Roles of a participant.
 const (
-	Host  = "host"
-	Guest = "guest"
+	Host   = rooms.RoleHost   // by the host key, or in place of who has it
+	Cohost = rooms.RoleCohost // by a host's word
+	Guest  = "guest"
 )
 
 // Reasons for a participant's end that are ours to give.
@@ -61,6 +67,8 @@ const (
 	ReasonTimeout  = "timeout"
 	ReasonReplaced = "replaced"
 	ReasonEnded    = "ended"
+	ReasonKicked   = "kicked"
+	ReasonBanned   = "banned"
 )
 
 // Options of a Service.
@@ -69,6 +77,9 @@ type Options struct {
 	Alone   bool          // no other node uses the database
 	Cluster Cluster       // nil: there are no other nodes
 	Grace   time.Duration // how long someone away keeps the seat
+
+	// Country is that of an address, for who lets people in; empty when unknown.
+	Country func(netip.Addr) string
 	Log     zerolog.Logger
 }
 
@@ -83,12 +94,18 @@ type Service struct {
 	healthy  time.Time        // Run's own: since when the store has answered every sweep
 	behind   map[string]int64 // Run's own: rosters that were behind, and what they were behind of
 	leases   map[string]sign  // Run's own: of all nodes
+	purged   time.Time        // Run's own
+
+	gone map[store.Gone]time.Time // Run's own: since when they were seen so
 
 	stats Stats
 
 	mu   sync.Mutex
 	late []departure // those that the store could not take yet
 	owed []debt      // what other nodes still hold for participants of this one
+
+	doubtful map[string]bool   // meetings of which a change may have been made unanswered
+	waits    map[string]string // tickets that wait at this node, and their connections
 }
 
 // New makes a Service. Run does its clean-ups.
@@ -96,13 +113,17 @@ func New(s Store, r *rooms.Rooms, opts Options) *Service {
 	if opts.Cluster == nil {
 		opts.Cluster = cluster.Alone{}
 	}
-	return &Service{store: s, rooms: r, opts: opts, leases: map[string]sign{}}
+	if opts.Country == nil {
+		opts.Country = func(netip.Addr) string { return "" }
+	}
+	return &Service{store: s, rooms: r, opts: opts, leases: map[string]sign{}, gone: map[store.Gone]time.Time{}, doubtful: map[string]bool{}, waits: map[string]string{}}
 }
 
 // Connection is what joins: one connection of one client.
 type Connection struct {
 	ID  string // unique among all connections there have been
 	Out rooms.Outbox
+	IP  netip.Addr
 }
 
 // Seat is a connection's place in a meeting. Its fields are read-only.
@@ -129,6 +150,10 @@ type Joined struct {
 	State       store.State  // of the meeting
 	ResumeToken string
 	Resumed     bool
+
+	AdmissionToken string // spares the lobby from now on; empty unless it was new
+
+	Wait *Wait // if there is no seat yet: its place in the lobby, and nothing else here
 }
 
 // Join seats a connection in a meeting, as someone new or, by its resume token,
@@ -148,7 +173,10 @@ func (s *Service) Join(ctx context.Context, j *protocol.Join, c Connection) (*Jo
 		if a.who.PeerID != "" && errors.Is(err, store.ErrUnavailable) { // it may have been done all the same
 			s.postpone(departure{meetingID: j.MeetingID, peerID: a.who.PeerID, connID: c.ID, reason: ReasonLeave})
 		}
-		return nil, translate(err)
+		return nil, s.settle(j.MeetingID, nil, err)
+	}
+	if a.waits != nil {
+		return s.wait(ctx, a)
 	}
 	joined, err := s.seat(ctx, a)
 	if err != nil {
@@ -183,7 +211,7 @@ func (s *Service) seat(ctx context.Context, a *admission) (*Joined, error) {
 			Member: member, MeetingID: a.join.MeetingID, PeerID: a.who.PeerID, UserID: a.who.UserID,
 			Role: a.who.Role, Protocol: a.who.Protocol, connID: a.conn.ID,
 		},
-		Roster: roster, State: a.state, ResumeToken: a.token, Resumed: a.resumed,
+		Roster: roster, State: a.state, ResumeToken: a.token, Resumed: a.resumed, AdmissionToken: a.admissionToken,
 	}, nil
 }
 
@@ -209,10 +237,16 @@ func (s *Service) change(ctx context.Context, seat *Seat, f func(store.State, *s
 	return nil
 }
 
+// announceAtOnce is how many changes go to other nodes in one message: with protocol
+// 1's blobs more would be larger than they take.
+const announceAtOnce = 8
+
 // announce tells the room here, and the rooms of other nodes.
 func (s *Service) announce(meetingID string, changes ...rooms.Change) {
 	s.rooms.Apply(meetingID, changes...)
-	s.opts.Cluster.Announce(meetingID, changes)
+	for some := range slices.Chunk(changes, announceAtOnce) {
+		s.opts.Cluster.Announce(meetingID, some)
+	}
 }
 
 // Announce is for changes of others' making: the room here is told of them, and
@@ -231,7 +265,7 @@ func (s *Service) Hint(meetingID string, speech rooms.Speech) {
 // SetMedia changes what the participant says of its media.
 func (s *Service) SetMedia(ctx context.Context, seat *Seat, m *protocol.MediaState) error {
 	return s.change(ctx, seat, func(st store.State, p *store.Participant) error {
-		if p.Role != Host && (on(m.Video) && !st.Policy.Camera || on(m.Audio) && !st.Policy.Speak) {
+		if !rooms.Leads(p.Role) && (on(m.Video) && !st.Policy.Camera || on(m.Audio) && !st.Policy.Speak) {
 			return fault.New(fault.Forbidden).WithMessage("The host has switched this off for everyone.")
 		}
 		set(&p.Media.Audio, m.Audio)
@@ -258,7 +292,7 @@ func set(field, value *bool) {
 // Rename changes the participant's name.
 func (s *Service) Rename(ctx context.Context, seat *Seat, name string) error {
 	return s.change(ctx, seat, func(st store.State, p *store.Participant) error {
-		if p.Role != Host && !st.Policy.Rename {
+		if !rooms.Leads(p.Role) && !st.Policy.Rename {
 			return fault.New(fault.Forbidden).WithMessage("The host does not allow renaming.")
 		}
 		p.Name = name
@@ -302,7 +336,10 @@ func Loader(db interface {
 		if err != nil {
 			return rooms.Roster{}, err
 		}
-		roster := rooms.Roster{Rev: st.Rev, Peers: make([]rooms.Peer, len(list))}
+		roster := rooms.Roster{Rev: st.Rev, Peers: make([]rooms.Peer, len(list)), State: stateOf(st)}
+		for _, w := range st.Waiting {
+			roster.Lobby = append(roster.Lobby, waiterOf(w))
+		}
 		for i, p := range list {
 			roster.Peers[i] = peerOf(p)
 		}

@@ -79,6 +79,9 @@ func (s *Service) forget() {
 func (s *Service) sweep(ctx context.Context, since map[store.Presence]time.Time) error {
 	s.retryLate(ctx)
 	s.retryOwed(ctx)
+	if err := s.retryDoubtful(ctx); err != nil {
+		return err
+	}
 	if err := s.compare(ctx); err != nil {
 		return err
 	}
@@ -86,6 +89,12 @@ func (s *Service) sweep(ctx context.Context, since map[store.Presence]time.Time)
 		return err
 	}
 	if err := s.adoptAbandoned(ctx); err != nil {
+		return err
+	}
+	if err := s.clearLobbies(ctx); err != nil {
+		return err
+	}
+	if err := s.purge(ctx); err != nil {
 		return err
 	}
 	return s.reap(ctx, since)

@@ -15,6 +15,15 @@ func newPeerID() string {
 	return "p_" + strings.ToLower(base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString(random(10)))
 }
 
+// newTicketID names a place in a lobby.
+func newTicketID() string { return "w" + newPeerID()[1:] }
+
+// newTicket is the right to a place in a lobby: its name and 128 random bits.
+func newTicket(id string) string { return id + "." + base64.RawURLEncoding.EncodeToString(random(16)) }
+
+// newAdmissionToken is the right to pass the lobby: 128 random bits.
+func newAdmissionToken() string { return "at_" + base64.RawURLEncoding.EncodeToString(random(16)) }
+
 // newResumeToken is the right to come back as who one was: 128 random bits.
 func newResumeToken() string { return "rt_" + base64.RawURLEncoding.EncodeToString(random(16)) }
 

@@ -55,6 +55,17 @@ var fromClients = map[string]payload{
 	"chat_sync":   &protocol.ChatSync{MeetingID: "K7F3", After: 41, Limit: 50, Own: true},
 	"chat_revoke": &protocol.ChatRevoke{MeetingID: "K7F3", MessageID: "m_0123456789abcdef"},
 	"typing_in":   &protocol.Typing{MeetingID: "K7F3", To: "p_1a2b3c4d5e6f7g8h"},
+	"join_ticket": &protocol.Join{
+		MeetingID: "K7F3", UserID: "王宇", Name: "王宇", Version: 2, Memo: "from the sales team",
+		Ticket: "w_1a2b3c4d5e6f7g8h.AAAAAAAAAAAAAAAAAAAAAA", AdmissionToken: "at_AAAAAAAAAAAAAAAAAAAAAA",
+	},
+	"control": &protocol.Control{
+		MeetingID: "K7F3", Camera: ptr(false), Speak: ptr(true), Rename: ptr(true), Chat: ptr(false), Locked: ptr(true),
+		Lobby: ptr(true), Takeover: ptr(true), Password: ptr("open sesame"), Spotlight: ptr("p_1a2b3c4d5e6f7g8h"),
+	},
+	"control_undo":   &protocol.Control{Password: ptr(""), Spotlight: ptr("")},
+	"moderate":       &protocol.Moderate{MeetingID: "K7F3", Action: "kick", PeerID: "p_1a2b3c4d5e6f7g8h", Reason: "shouting"},
+	"moderate_admit": &protocol.Moderate{Action: "admit", Ticket: "w_1a2b3c4d5e6f7g8h"},
 }
 
 var (
@@ -66,6 +77,7 @@ var (
 		PeerID: "p_v000000000000000", UserID: "Ada", Name: "Ada", Role: "guest", State: "online",
 		Media: protocol.Media{Audio: true, Video: true},
 	}
+	state  = protocol.MeetingState{Policy: policy}
 	policy = protocol.Policy{Camera: true, Speak: true, Rename: true, Chat: true, MaxPeers: 8}
 	ice    = []protocol.ICEServer{
 		{URLs: []string{"stun:stun.example.org:3478"}},
@@ -85,23 +97,23 @@ var (
 var fromServer = map[string]any{
 	"welcome": protocol.Welcome{
 		Protocol: 2, Server: "signald/1.0.0", Node: "n_0123456789", Epoch: "abcdefghij", Time: 1795248000000,
-		Features: []string{"protocol1", "resume", "sync", "media_state", "rename", "chat"},
+		Features: []string{"protocol1", "resume", "sync", "media_state", "rename", "chat", "control", "moderate", "lobby"},
 		Limits:   protocol.Limits{Message: 131072, SDP: protocol.MaxBlob, Candidate: protocol.MaxCandidate, Batch: protocol.MaxBatch, Chat: protocol.MaxText, Meta: protocol.MaxMeta, Peers: 8},
 		Ping:     protocol.Ping{Interval: 5000, Timeout: 5000},
 	},
 	"join_ack_v2": protocol.Joined{
 		Status: "success", Message: "User 王宇 joined meeting 7h2k9m4p0qrstvwx3z8y.", OK: true,
 		MeetingID: "7h2k9m4p0qrstvwx3z8y", PeerID: "p_9c8b7a6d5e4f3g2h", Rev: 41, Role: "host", Resumed: true,
-		ResumeToken: "rt_AAAAAAAAAAAAAAAAAAAAAA", ResumeTTLMS: 10000,
+		ResumeToken: "rt_AAAAAAAAAAAAAAAAAAAAAA", ResumeTTLMS: 10000, AdmissionToken: "at_AAAAAAAAAAAAAAAAAAAAAA",
 		Peers:      []protocol.Peer{polite(king, false), polite(away(ada), true)},
-		Meeting:    protocol.Meeting{Name: "周会", Policy: policy},
+		Meeting:    protocol.Meeting{Name: "周会", MeetingState: state},
 		ICEServers: ice, ICETTL: 3600,
 	},
 	"join_response_v1": protocol.Joined{
 		Status: "success", Message: "User 王宇 joined meeting K7F3.", Room: blobs, OK: true,
 		MeetingID: "K7F3", PeerID: "p_9c8b7a6d5e4f3g2h", Rev: 2, Role: "guest",
 		ResumeToken: "rt_AAAAAAAAAAAAAAAAAAAAAA", ResumeTTLMS: 10000,
-		Peers: []protocol.Peer{}, Meeting: protocol.Meeting{Policy: policy}, ICEServers: []protocol.ICEServer{}, ICETTL: 3600,
+		Peers: []protocol.Peer{}, Meeting: protocol.Meeting{MeetingState: state}, ICEServers: []protocol.ICEServer{}, ICETTL: 3600,
 	},
 	"join_response_error":    protocol.JoinFailed{Error: fault.New(fault.MeetingNotFound).Localized, Code: fault.MeetingNotFound},
 	"update_participants_v1": []any{blobs, protocol.MapRev{Rev: 3}},
@@ -113,7 +125,25 @@ var fromServer = map[string]any{
 		}},
 		Left: []protocol.Left{{PeerID: "p_2b2b2b2b2b2b2b2b", Reason: "timeout"}},
 	},
-	"roster": protocol.Roster{OK: true, MeetingID: "K7F3", Rev: 44, Full: true, Peers: []protocol.Peer{ada}},
+	"roster": protocol.Roster{OK: true, MeetingID: "K7F3", Rev: 44, Full: true, Peers: []protocol.Peer{ada}, Self: &king, Meeting: &state},
+	"room_state": protocol.RoomState{MeetingID: "K7F3", Rev: 45, MeetingState: protocol.MeetingState{
+		Policy:   protocol.Policy{Speak: true, Rename: true, Chat: true, Lobby: true, Takeover: true, MaxPeers: 8},
+		Password: true, Attendance: true, Spotlight: &ada.PeerID,
+	}},
+	"moderated": protocol.Moderated{
+		MeetingID: "K7F3", Action: "mute", PeerID: king.PeerID, By: ada.PeerID, Reason: "an echo", At: 1795248000000,
+	},
+	"lobby": protocol.Lobby{MeetingID: "K7F3", Rev: 46, Waiting: []protocol.Waiter{
+		{Ticket: "w_1a2b3c4d5e6f7g8h", UserID: "王宇", Name: "王宇", Memo: "from the sales team", Country: "CN", Since: 1795248000000},
+		{Ticket: "w_2a2b3c4d5e6f7g8h", UserID: "Ada", Name: "Ada", Since: 1795248000001},
+	}},
+	"admitted": protocol.Decided{MeetingID: "K7F3"},
+	"denied":   protocol.Decided{MeetingID: "K7F3"},
+	"ack_waiting": func() *fault.Error {
+		f := fault.New(fault.Waiting)
+		f.Ticket = "w_1a2b3c4d5e6f7g8h.AAAAAAAAAAAAAAAAAAAAAA"
+		return f
+	}(),
 	"signal_offer_out": protocol.SignalOut{
 		MeetingID: "K7F3", From: "p_9c8b7a6d5e4f3g2h", Seq: 12, Neg: "p_9c8b7a6d5e4f3g2h-3", Kind: "offer",
 		SDP: raw(`"v=0\r\ns=<é>\r\n"`), Restart: true,
@@ -163,7 +193,7 @@ var fromServer = map[string]any{
 }
 
 // elsewhere are the files that another package's test writes.
-var elsewhere = map[string]string{"meeting_created": "internal/httpapi", "meeting_info": "internal/httpapi"}
+var elsewhere = map[string]string{"meeting_created": "internal/httpapi", "meeting_info": "internal/httpapi", "attendees": "internal/httpapi"}
 
 func raw(s string) json.RawMessage { return json.RawMessage(s) }
 

@@ -41,7 +41,7 @@ type Peer struct {
 	PeerID      string `json:"peer_id"`
 	UserID      string `json:"user_id"`
 	Name        string `json:"name"`
-	Role        string `json:"role"`  // host, guest
+	Role        string `json:"role"`  // host, cohost, guest
 	State       string `json:"state"` // online, away
 	Media       Media  `json:"media"`
 	Fingerprint string `json:"fingerprint,omitempty"`
@@ -60,26 +60,29 @@ type Joined struct {
 	Message string          `json:"message"`
 	Room    json.RawMessage `json:"room_participants,omitempty"` // protocol 1
 
-	OK          bool        `json:"ok"`
-	MeetingID   string      `json:"meeting_id"`
-	PeerID      string      `json:"peer_id"`
-	Rev         int64       `json:"rev"`
-	Role        string      `json:"role"`
-	Resumed     bool        `json:"resumed,omitempty"`
-	ResumeToken string      `json:"resume_token"`
-	ResumeTTLMS int64       `json:"resume_ttl_ms"`
-	Peers       []Peer      `json:"peers"`
-	Meeting     Meeting     `json:"meeting"`
-	ICEServers  []ICEServer `json:"ice_servers"`
-	ICETTL      int64       `json:"ice_ttl_s"`
+	OK          bool   `json:"ok"`
+	MeetingID   string `json:"meeting_id"`
+	PeerID      string `json:"peer_id"`
+	Rev         int64  `json:"rev"`
+	Role        string `json:"role"`
+	Resumed     bool   `json:"resumed,omitempty"`
+	ResumeToken string `json:"resume_token"`
+	ResumeTTLMS int64  `json:"resume_ttl_ms"`
+
+	AdmissionToken string `json:"admission_token,omitempty"` // spares the lobby from now on
+
+	Peers      []Peer      `json:"peers"`
+	Meeting    Meeting     `json:"meeting"`
+	ICEServers []ICEServer `json:"ice_servers"`
+	ICETTL     int64       `json:"ice_ttl_s"`
 
 	Code fault.Code `json:"code,omitempty"` // already_joined
 }
 
 // Meeting is what a participant may know of its meeting.
 type Meeting struct {
-	Name   string `json:"name"`
-	Policy Policy `json:"policy"`
+	Name string `json:"name"`
+	MeetingState
 }
 
 // ICEServer is an RTCIceServer.
@@ -128,6 +131,9 @@ type Roster struct {
 	Rev       int64  `json:"rev"`
 	Full      bool   `json:"full"`
 	Peers     []Peer `json:"peers"`
+
+	Self    *Peer         `json:"self,omitempty"` // the asker
+	Meeting *MeetingState `json:"meeting,omitempty"`
 }
 
 // SignalOut is S→C "signal". Seq counts what From has sent to the receiver.
@@ -204,8 +210,9 @@ type MapRev struct {
 
 // JoinFailed is join_response when it failed.
 type JoinFailed struct {
-	Error string     `json:"error"`
-	Code  fault.Code `json:"code"`
+	Error  string     `json:"error"`
+	Code   fault.Code `json:"code"`
+	Ticket string     `json:"ticket,omitempty"` // waiting
 }
 
 // Done is the ack of an event with nothing more to say.

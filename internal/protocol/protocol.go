@@ -28,6 +28,8 @@ const (
 	EventMediaState   = "media_state"
 	EventRename       = "rename"
 	EventHeartbeat    = "heartbeat"
+	EventControl      = "control"
+	EventModerate     = "moderate"
 )
 
 // Events from server to client. EventSignal goes both ways.
@@ -39,6 +41,11 @@ const (
 	EventClosed             = "closed"
 	EventServerDraining     = "server_draining"
 	EventError              = "error_event"
+	EventRoomState          = "room_state"
+	EventModerated          = "moderated"
+	EventLobby              = "lobby"
+	EventAdmitted           = "admitted"
+	EventDenied             = "denied"
 )
 
 // Limits of single values. Those of whole messages are settings.
@@ -79,6 +86,7 @@ type Policy struct {
 	Chat     bool `json:"chat"`
 	Locked   bool `json:"locked"`
 	Lobby    bool `json:"lobby"`
+	Takeover bool `json:"takeover"` // without host and co-host, the longest present takes over
 	MaxPeers int  `json:"max_peers"`
 }
 
@@ -97,7 +105,10 @@ type Join struct {
 	ResumeToken string `json:"resume_token"`
 	Media       *Media `json:"media"`
 	Fingerprint string `json:"fingerprint"`
-	Memo        string `json:"memo"`
+	Memo        string `json:"memo"` // for the lobby
+
+	Ticket         string `json:"ticket"`          // of who waited in the lobby
+	AdmissionToken string `json:"admission_token"` // of who was let in once
 }
 
 // Validate normalises the texts and reports the first field that is wrong.
@@ -126,6 +137,8 @@ func (j *Join) Validate() error {
 		text("resume_token", &j.ResumeToken, MaxSecret),
 		text("fingerprint", &j.Fingerprint, MaxSecret),
 		text("memo", &j.Memo, MaxMemo),
+		text("ticket", &j.Ticket, MaxSecret),
+		text("admission_token", &j.AdmissionToken, MaxSecret),
 	); err != nil {
 		return err
 	}

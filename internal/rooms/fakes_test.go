@@ -28,11 +28,29 @@ type plain struct{}
 
 type whole struct{ rooms.Roster }
 
-func (plain) Delta(d rooms.Delta) rooms.Frame          { return d }
-func (plain) Map(_ string, r rooms.Roster) rooms.Frame { return whole{r} }
-func (plain) Size(f rooms.Frame) int                   { text, _ := f.(string); return len(text) }
-func (plain) Marshal(f rooms.Frame) []byte             { return []byte(f.(string)) }
-func (plain) Unmarshal(b []byte) (rooms.Frame, error)  { return string(b), nil }
+func (plain) Delta(d rooms.Delta) rooms.Frame                      { return d }
+func (plain) Map(_ string, r rooms.Roster) rooms.Frame             { return whole{r} }
+func (plain) Size(f rooms.Frame) int                               { text, _ := f.(string); return len(text) }
+func (plain) Marshal(f rooms.Frame) []byte                         { return []byte(f.(string)) }
+func (plain) Unmarshal(b []byte) (rooms.Frame, error)              { return string(b), nil }
+func (plain) State(_ string, rev int64, s rooms.State) rooms.Frame { return stateNews{rev, s} }
+func (plain) Notice(_ string, n rooms.Notice) rooms.Frame          { return n }
+func (plain) Decided(_ string, admitted bool) rooms.Frame          { return decision(admitted) }
+func (plain) Lobby(_ string, rev int64, w []rooms.Waiter) rooms.Frame {
+	return lobbyNews{rev, w}
+}
+
+type stateNews struct {
+	rev   int64
+	state rooms.State
+}
+
+type lobbyNews struct {
+	rev     int64
+	waiting []rooms.Waiter
+}
+
+type decision bool
 
 func person(peerID, connID string) rooms.Peer { return at(node, peerID, connID) }
 func at(nodeID, peerID, connID string) rooms.Peer {
@@ -47,6 +65,8 @@ type truth struct {
 	mu    sync.Mutex
 	rev   int64
 	peers []rooms.Peer
+	state rooms.State
+	lobby []rooms.Waiter
 	loads int
 	fail  int // so many loads to come fail
 	said  []rooms.Change
@@ -63,7 +83,7 @@ func (w *truth) load(ctx context.Context, _ string) (rooms.Roster, error) {
 		w.mu.Unlock()
 		return rooms.Roster{}, errAway
 	}
-	read := rooms.Roster{Rev: w.rev, Peers: slices.Clone(w.peers)}
+	read := rooms.Roster{Rev: w.rev, Peers: slices.Clone(w.peers), State: w.state, Lobby: slices.Clone(w.lobby)}
 	entered, proceed := w.entered, w.proceed
 	w.mu.Unlock()
 	if entered != nil {

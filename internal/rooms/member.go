@@ -15,6 +15,7 @@ type Member struct {
 
 	// under Room.mu
 	rev     int64 // what it has been told of the roster
+	lobby   int64 // and of the lobby, if it is a host
 	started bool  // it has its answer; until then messages are held
 }
 
@@ -33,6 +34,9 @@ func (r *Room) Attach(peerID, connID string, out Outbox) (*Member, Roster, error
 	s.member = &Member{room: r, peerID: peerID, connID: connID, protocol: s.Protocol, out: out, rev: r.rev}
 	if s.Protocol < 2 {
 		r.maps.push() // its client expects one beside the answer; that of its join may be out already
+	}
+	if s.leads() && r.lobby.rev > 0 {
+		r.delta.push() // the lobby comes after the answer
 	}
 	return s.member, r.rosterLocked(), nil
 }

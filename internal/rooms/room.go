@@ -1,7 +1,9 @@
 package rooms
 
 import (
+	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -31,6 +33,10 @@ type Room struct {
 	heal    *time.Timer // set while something waits
 
 	gone []string // peer ids that left lately
+
+	state    State
+	stateRev int64 // the revision of its last change
+	lobby    lobby
 
 	news  news   // since the last delta
 	delta sluice // of deltas, to members of protocol 2
@@ -125,17 +131,20 @@ func (r *Room) reload(ctx context.Context, again bool) error {
 	if r.ended || r.loaded && roster.Rev <= r.rev {
 		return nil
 	}
+	known := r.overtakenLocked(roster.Rev)
 	for _, s := range slices.Clone(r.peers) {
 		if !slices.ContainsFunc(roster.Peers, func(p Peer) bool { return p.PeerID == s.PeerID }) {
-			r.removeLocked(s.PeerID, "server")
+			r.removeLocked(s.PeerID, cmp.Or(known[s.PeerID], "server"))
 		}
 	}
 	for _, p := range roster.Peers {
 		r.putLocked(p)
 	}
 	r.news.due = true
+	r.ruleLocked(roster.State, roster.Rev)
+	r.lobby.replace(roster.Lobby, roster.Rev, r.decided)
 	if !r.loaded { // nobody has been told anything yet
-		r.loaded, r.news = true, news{since: roster.Rev}
+		r.loaded, r.news, r.stateRev = true, news{since: roster.Rev}, 0
 	}
 	before := r.rev
 	r.rev = roster.Rev
@@ -144,13 +153,28 @@ func (r *Room) reload(ctx context.Context, again bool) error {
 			r.speakLocked(c.Speech)
 		}
 	}
-	for rev := range r.early {
-		if rev <= r.rev {
-			delete(r.early, rev)
-		}
-	}
 	r.advanceLocked()
 	return nil
+}
+
+// overtakenLocked forgets the changes that a reading of the store has overtaken, but
+// for what it does not tell: it notifies, and returns why who left has left.
+func (r *Room) overtakenLocked(rev int64) (reasons map[string]string) {
+	reasons = map[string]string{}
+	for _, at := range slices.Sorted(maps.Keys(r.early)) {
+		if at > rev {
+			break
+		}
+		c := r.early[at]
+		delete(r.early, at)
+		if c.Notice != nil {
+			r.notifyLocked(*c.Notice)
+		}
+		if c.Kind == Left {
+			reasons[c.Peer.PeerID] = c.Reason
+		}
+	}
+	return reasons
 }
 
 // end stops the room's timers. Who still holds it by mistake sees an empty room.
@@ -193,14 +217,7 @@ func (r *Room) advanceLocked() {
 		delete(r.early, c.Rev)
 		r.rev = c.Rev
 		r.news.due = r.news.due || c.Kind != Spoken
-		switch c.Kind {
-		case Left:
-			r.removeLocked(c.Peer.PeerID, c.Reason)
-		case Spoken:
-			r.speakLocked(c.Speech)
-		default:
-			r.putLocked(c.Peer)
-		}
+		r.applyLocked(c)
 	}
 	r.news.rev = r.rev
 	r.waiting = slices.DeleteFunc(r.waiting, func(w waiter) bool {
@@ -218,6 +235,29 @@ func (r *Room) advanceLocked() {
 	r.armHealLocked()
 	if r.news.due && r.news.rev > r.news.since {
 		r.delta.push()
+	}
+}
+
+// applyLocked does one change, whose turn it is.
+func (r *Room) applyLocked(c Change) {
+	if c.Notice != nil { // before its target is cut off
+		r.notifyLocked(*c.Notice)
+	}
+	switch c.Kind {
+	case Joined, Changed:
+		r.putLocked(c.Peer)
+	case Left:
+		r.removeLocked(c.Peer.PeerID, c.Reason)
+	case Spoken:
+		r.speakLocked(c.Speech)
+	case Ruled:
+		if c.State != nil {
+			r.ruleLocked(*c.State, c.Rev)
+		}
+	case Lobbied:
+		if c.Waiter != nil {
+			r.lobby.put(*c.Waiter, c.Rev, r.decided)
+		}
 	}
 }
 
@@ -328,7 +368,7 @@ func (r *Room) Roster() Roster {
 }
 
 func (r *Room) rosterLocked() Roster {
-	roster := Roster{Rev: r.rev, Peers: make([]Peer, len(r.peers))}
+	roster := Roster{Rev: r.rev, Peers: make([]Peer, len(r.peers)), State: r.state}
 	for i, s := range r.peers {
 		roster.Peers[i] = s.Peer
 	}
@@ -351,13 +391,16 @@ func (r *Room) flushDelta() {
 	defer r.mu.Unlock()
 	r.delta.opened()
 	r.flushDeltaLocked()
+	r.flushLobbyLocked()
 }
 
+// flushDeltaLocked tells them of the roster, and before it of the meeting's state:
+// what is forbidden now explains what has been switched off.
 func (r *Room) flushDeltaLocked() {
 	if r.ended || !r.news.due || r.news.rev <= r.news.since {
 		return
 	}
-	var frame Frame
+	var frame, state Frame
 	told := 0
 	for _, s := range r.peers {
 		m := s.member
@@ -366,6 +409,12 @@ func (r *Room) flushDeltaLocked() {
 		}
 		if frame == nil {
 			frame = r.rooms.encoder.Delta(r.news.delta(r))
+		}
+		if m.rev < r.stateRev {
+			if state == nil {
+				state = r.rooms.encoder.State(r.id, r.news.rev, r.state)
+			}
+			s.tell(state)
 		}
 		m.rev = r.news.rev
 		s.tell(frame)

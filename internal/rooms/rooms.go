@@ -48,7 +48,9 @@ const (
 	Joined Kind = iota
 	Changed
 	Left
-	Spoken // a message of the chat, or its revocation
+	Spoken  // a message of the chat, or its revocation
+	Ruled   // the meeting's state
+	Lobbied // who waits to be let in
 )
 
 // Change is one revision of a meeting. Peer is whole for Joined and Changed; for
@@ -59,6 +61,9 @@ type Change struct {
 	Peer   Peer
 	Reason string  // Left: why
 	Speech *Speech // Spoken
+	State  *State  // Ruled: what it is now
+	Waiter *Waiter // Lobbied: whole, but for one that is out of the lobby
+	Notice *Notice // what a host has done, for those it concerns
 }
 
 // Speech is a message for those who are in the room: all but From, or those named
@@ -81,10 +86,13 @@ type Delta struct {
 // Departure is who left, and why.
 type Departure struct{ PeerID, Reason string }
 
-// Roster is who is in a meeting as of a revision, in the order of joining.
+// Roster is a meeting as of a revision: who is in it, in the order of joining, what
+// it allows, and who waits to be let in.
 type Roster struct {
 	Rev   int64
 	Peers []Peer
+	State State
+	Lobby []Waiter
 }
 
 // Frame is a message made ready by the Encoder for any number of outboxes.
@@ -94,8 +102,12 @@ type Frame any
 type Encoder interface {
 	Delta(Delta) Frame                    // for members of protocol 2
 	Map(meetingID string, r Roster) Frame // for members of protocol 1
-	Size(Frame) int                       // in bytes
-	Marshal(Frame) []byte                 // for the way to another node
+	State(meetingID string, rev int64, s State) Frame
+	Notice(meetingID string, n Notice) Frame
+	Lobby(meetingID string, rev int64, waiting []Waiter) Frame // for hosts
+	Decided(meetingID string, admitted bool) Frame             // for who waits
+	Size(Frame) int                                            // in bytes
+	Marshal(Frame) []byte                                      // for the way to another node
 	Unmarshal([]byte) (Frame, error)
 }
 

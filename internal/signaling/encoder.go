@@ -38,6 +38,38 @@ func (Encoder) Map(_ string, r rooms.Roster) rooms.Frame {
 // Marshaled is an event on its way to rooms of any node: a chat.Encode.
 func Marshaled(event string, payload any) []byte { return mustEncode(event, payload).Bytes() }
 
+// State is room_state.
+func (Encoder) State(meetingID string, rev int64, st rooms.State) rooms.Frame {
+	return mustEncode(protocol.EventRoomState, protocol.RoomState{MeetingID: meetingID, Rev: rev, MeetingState: meetingState(st)})
+}
+
+// Notice is moderated.
+func (Encoder) Notice(meetingID string, n rooms.Notice) rooms.Frame {
+	return mustEncode(protocol.EventModerated, protocol.Moderated{
+		MeetingID: meetingID, Action: n.Action, PeerID: n.PeerID, By: n.By, Reason: n.Reason, At: n.At,
+	})
+}
+
+// Lobby is lobby.
+func (Encoder) Lobby(meetingID string, rev int64, waiting []rooms.Waiter) rooms.Frame {
+	body := protocol.Lobby{MeetingID: meetingID, Rev: rev, Waiting: []protocol.Waiter{}}
+	for _, w := range waiting {
+		body.Waiting = append(body.Waiting, protocol.Waiter{
+			Ticket: w.Ticket, UserID: w.UserID, Name: w.Name, Memo: w.Memo, Country: w.Country, Since: w.Since,
+		})
+	}
+	return mustEncode(protocol.EventLobby, body)
+}
+
+// Decided is admitted, or denied.
+func (Encoder) Decided(meetingID string, admitted bool) rooms.Frame {
+	event := protocol.EventDenied
+	if admitted {
+		event = protocol.EventAdmitted
+	}
+	return mustEncode(event, protocol.Decided{MeetingID: meetingID})
+}
+
 // Size is the frame's size on the wire, in bytes.
 func (Encoder) Size(f rooms.Frame) int { return f.(socketio.Frame).Len() }
 
@@ -65,6 +97,20 @@ func peerOf(p rooms.Peer) protocol.Peer {
 		PeerID: p.PeerID, UserID: p.UserID, Name: p.Name, Role: p.Role, State: state,
 		Media: protocol.Media(p.Media), Fingerprint: p.Fingerprint,
 	}
+}
+
+func meetingState(st rooms.State) protocol.MeetingState {
+	state := protocol.MeetingState{
+		Policy: protocol.Policy{
+			Camera: st.Camera, Speak: st.Speak, Rename: st.Rename, Chat: st.Chat,
+			Locked: st.Locked, Lobby: st.Lobby, Takeover: st.Takeover, MaxPeers: st.MaxPeers,
+		},
+		Password: st.Password, Attendance: st.Attendance,
+	}
+	if st.Spotlight != "" {
+		state.Spotlight = &st.Spotlight
+	}
+	return state
 }
 
 // participantsMap is protocol 1's map of user_id to blobs, in the order of
@@ -118,7 +164,7 @@ var closedBecause = map[string]string{
 	participants.ReasonReplaced: "You have joined from another place.",
 	participants.ReasonTimeout:  "You were away for too long.",
 	"server":                    "The server has lost your place. Join again.",
-	"kicked":                    "The host has removed you.",
-	"banned":                    "The host has removed you, for good.",
+	participants.ReasonKicked:   "The host has removed you.",
+	participants.ReasonBanned:   "The host has removed you, for good.",
 	participants.ReasonEnded:    "The meeting has been ended.",
 }

@@ -36,6 +36,8 @@ var events = map[string]row{
 	protocol.EventChatSync:     {run: with((*client).chatSync), optional: true},
 	protocol.EventChatRevoke:   {run: with((*client).chatRevoke)},
 	protocol.EventTyping:       {run: with((*client).typing), optional: true, quick: true},
+	protocol.EventControl:      {run: with((*client).control)},
+	protocol.EventModerate:     {run: with((*client).moderate)},
 	protocol.EventHeartbeat:    {run: with((*client).heartbeat), optional: true, quick: true},
 }
 
@@ -66,15 +68,20 @@ func (c *client) join(ctx context.Context, j *protocol.Join) (any, error) {
 	if j.ResumeToken == "" && j.Version >= 2 {
 		j.ResumeToken, c.resume = c.resume, ""
 	}
+	c.stopWaiting(j.MeetingID)
 	out := c.outboxes.add(c.socket, j.MeetingID)
 	joined, err := c.hub.participants.Join(ctx, j, participants.Connection{
 		ID:  c.socket.ID() + "/" + newRef(), // this join of this connection
 		Out: out,
+		IP:  c.socket.IP(),
 	})
 	if err != nil {
 		c.outboxes.remove(out)
 		failed = isGuess(err)
 		return nil, err
+	}
+	if joined.Wait != nil {
+		return nil, c.waitIn(joined.Wait)
 	}
 	c.hub.opts.Observer.Joined(joined.Resumed)
 	c.seats = append(c.seats, joined.Seat)
@@ -86,7 +93,7 @@ func (c *client) join(ctx context.Context, j *protocol.Join) (any, error) {
 // welcomeIn answers a join, before anything that happens after it.
 func (c *client) welcomeIn(joined *participants.Joined) error {
 	body := c.joinedBody(joined.Seat, joined.Roster, joined.State)
-	body.Resumed, body.ResumeToken = joined.Resumed, joined.ResumeToken
+	body.Resumed, body.ResumeToken, body.AdmissionToken = joined.Resumed, joined.ResumeToken, joined.AdmissionToken
 	var answers []rooms.Frame
 	if c.event.WantsAck() {
 		frame, err := c.event.AckFrame(body)
@@ -129,7 +136,7 @@ func (c *client) joinedBody(seat *participants.Seat, roster rooms.Roster, st sto
 		OK:      true, MeetingID: seat.MeetingID, PeerID: seat.PeerID, Rev: roster.Rev, Role: seat.Role,
 		ResumeTTLMS: opts.Grace.Milliseconds(),
 		Peers:       []protocol.Peer{},
-		Meeting:     protocol.Meeting{Name: st.Title, Policy: protocol.Policy(st.Policy)},
+		Meeting:     protocol.Meeting{Name: st.Title, MeetingState: meetingState(roster.State)},
 		ICEServers:  []protocol.ICEServer{},
 		ICETTL:      int64(opts.ICE.TTL.Seconds()),
 	}
@@ -138,6 +145,7 @@ func (c *client) joinedBody(seat *participants.Seat, roster rooms.Roster, st sto
 	}
 	for _, p := range roster.Peers {
 		if p.PeerID == seat.PeerID {
+			body.Role = p.Role // it may have changed since
 			continue
 		}
 		peer := peerOf(p)
@@ -152,6 +160,9 @@ func (c *client) joinedBody(seat *participants.Seat, roster rooms.Roster, st sto
 }
 
 func (c *client) leave(ctx context.Context, l *protocol.Leave) (any, error) {
+	if c.stopWaiting(l.MeetingID) {
+		return protocol.Done{OK: true}, nil
+	}
 	seat, err := c.seat(l.MeetingID)
 	if err != nil {
 		return nil, err
@@ -240,10 +251,14 @@ func (c *client) sync(_ context.Context, s *protocol.Sync) (any, error) {
 		return nil, err
 	}
 	roster := seat.Room().Roster()
-	body := protocol.Roster{OK: true, MeetingID: seat.MeetingID, Rev: roster.Rev, Full: true, Peers: []protocol.Peer{}}
+	state := meetingState(roster.State)
+	body := protocol.Roster{OK: true, MeetingID: seat.MeetingID, Rev: roster.Rev, Full: true, Peers: []protocol.Peer{}, Meeting: &state}
 	for _, p := range roster.Peers {
-		if p.PeerID != seat.PeerID {
-			body.Peers = append(body.Peers, peerOf(p))
+		peer := peerOf(p)
+		if p.PeerID == seat.PeerID {
+			body.Self = &peer
+		} else {
+			body.Peers = append(body.Peers, peer)
 		}
 	}
 	c.emit(protocol.EventRoster, body)

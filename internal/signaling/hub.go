@@ -33,6 +33,9 @@ type Participants interface {
 	SetMedia(context.Context, *participants.Seat, *protocol.MediaState) error
 	SetBlobs(ctx context.Context, seat *participants.Seat, sdp, candidate []byte) error
 	Rename(ctx context.Context, seat *participants.Seat, name string) error
+	Control(context.Context, *participants.Seat, *protocol.Control) error
+	// Moderate calls committed once it is done, before anyone is told.
+	Moderate(ctx context.Context, seat *participants.Seat, m *protocol.Moderate, committed func()) error
 }
 
 // Meetings tells what joining clients see of a meeting.
@@ -94,11 +97,13 @@ type Hub struct {
 
 // What one socket may say.
 const (
-	eventsPerSecond = 50
-	eventsBurst     = 200
-	speechPerSecond = 5
-	speechBurst     = 30
-	handlerTimeout  = 5 * time.Second
+	eventsPerSecond    = 50
+	eventsBurst        = 200
+	speechPerSecond    = 5
+	speechBurst        = 30
+	passwordsPerSecond = 0.2 // set by a host: a hash is dear
+	passwordsBurst     = 5
+	handlerTimeout     = 5 * time.Second
 )
 
 // New makes a Hub. Its Connect, Event, Disconnect and Panic are the handlers of a
@@ -111,7 +116,7 @@ func New(p Participants, m Meetings, opts Options) *Hub {
 		participants: p, meetings: m, opts: opts,
 		welcome: protocol.Welcome{
 			Protocol: protocol.Version, Server: opts.Server, Node: opts.Node, Epoch: opts.Epoch,
-			Features: []string{"protocol1", "resume", "sync", "media_state", "rename", "chat"},
+			Features: []string{"protocol1", "resume", "sync", "media_state", "rename", "chat", "control", "moderate", "lobby"},
 			Limits: protocol.Limits{
 				Message: opts.MaxMessage, SDP: protocol.MaxBlob, Candidate: protocol.MaxCandidate,
 				Batch: protocol.MaxBatch, Chat: protocol.MaxText, Meta: protocol.MaxMeta, Peers: opts.MaxPeers,
@@ -124,13 +129,15 @@ func New(p Participants, m Meetings, opts Options) *Hub {
 // client is one connection. Its fields belong to the handlers of its socket, of
 // which one runs at a time.
 type client struct {
-	hub    *Hub
-	socket *socketio.Socket
-	bucket *limits.Bucket
-	speech *limits.Bucket  // of what costs everyone in the room something
-	event  *socketio.Event // being handled
-	seats  []*participants.Seat
-	resume string // a resume token from the handshake, for the next join
+	hub       *Hub
+	socket    *socketio.Socket
+	bucket    *limits.Bucket
+	speech    *limits.Bucket  // of what costs everyone in the room something
+	event     *socketio.Event // being handled
+	seats     []*participants.Seat
+	waits     []*participants.Wait // places in lobbies
+	passwords *limits.Bucket
+	resume    string // a resume token from the handshake, for the next join
 
 	outboxes outboxes // of its seats
 }
@@ -141,6 +148,7 @@ func (h *Hub) Connect(s *socketio.Socket) {
 	if h.opts.RateLimits {
 		c.bucket = limits.NewBucket(eventsPerSecond, eventsBurst)
 		c.speech = limits.NewBucket(speechPerSecond, speechBurst)
+		c.passwords = limits.NewBucket(passwordsPerSecond, passwordsBurst)
 	}
 	var auth struct {
 		ResumeToken string `json:"resume_token"`
@@ -164,6 +172,9 @@ func (h *Hub) Disconnect(s *socketio.Socket, reason socketio.Reason) {
 	h.opts.Log.Info().Str("sid", s.ID()).Str("reason", string(reason)).Msg("disconnected")
 	ctx, cancel := context.WithTimeout(context.Background(), handlerTimeout)
 	defer cancel()
+	for _, w := range c.waits {
+		w.End()
+	}
 	for _, seat := range c.seats {
 		switch reason {
 		case socketio.ReasonClientDisconnect: // the client said so, it was not cut off
@@ -252,7 +263,7 @@ func (c *client) fail(e *socketio.Event, f *fault.Error) {
 		if message == "" {
 			message = f.Message
 		}
-		c.emit(protocol.EventJoinResponse, protocol.JoinFailed{Error: message, Code: f.Code})
+		c.emit(protocol.EventJoinResponse, protocol.JoinFailed{Error: message, Code: f.Code, Ticket: f.Ticket})
 		return
 	}
 	if !e.WantsAck() {

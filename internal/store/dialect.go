@@ -124,6 +124,7 @@ type (
 	scanAddr    struct{ to *netip.Addr }
 	scanBytes   struct{ to *[]byte }
 	scanJSON    struct{ to any }
+	scanSeconds struct{ to *time.Duration }
 )
 
 func (s scanTime) Scan(v any) error {
@@ -193,4 +194,13 @@ func (s scanJSON) Scan(v any) error {
 		return json.Unmarshal(v, s.to)
 	}
 	return fmt.Errorf("scan %T as JSON", v)
+}
+
+func (s scanSeconds) Scan(v any) error {
+	n, ok := v.(int64)
+	if !ok {
+		return fmt.Errorf("scan %T as seconds", v)
+	}
+	*s.to = time.Duration(n) * time.Second
+	return nil
 }

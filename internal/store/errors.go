@@ -27,7 +27,7 @@ var (
 
 var ours = []error{
 	ErrMeetingExists, ErrMeetingNotFound, ErrParticipantExists, ErrParticipantNotFound,
-	ErrMessageExists, ErrMessageNotFound, ErrBadText, ErrBadCursor, ErrUnavailable,
+	ErrMessageExists, ErrMessageNotFound, ErrBanNotFound, ErrBadText, ErrBadCursor, ErrUnavailable,
 }
 
 func isOurs(err error) bool {

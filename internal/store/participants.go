@@ -7,14 +7,14 @@ import (
 
 const (
 	participantColumns = `peer_id, meeting_id, user_id, name, role, protocol, sdp, candidate, sdp_json, candidate_json, media,
-		state, node_id, conn_id, resume_hash, fingerprint, joined_at, away_since, ip, verified`
+		state, node_id, conn_id, resume_hash, fingerprint, joined_at, away_since, ip, verified, admission_hash`
 	presenceColumns = `meeting_id, peer_id, conn_id, node_id, state, away_since`
 
 	insertParticipant = `INSERT INTO participants (` + participantColumns + `, joined_rev)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)`
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)`
 	updateParticipant = `UPDATE participants SET user_id = $3, name = $4, role = $5, protocol = $6, sdp = $7,
 		candidate = $8, sdp_json = $9, candidate_json = $10, media = $11, state = $12, node_id = $13, conn_id = $14,
-		resume_hash = $15, fingerprint = $16, joined_at = $17, away_since = $18, ip = $19, verified = $20
+		resume_hash = $15, fingerprint = $16, joined_at = $17, away_since = $18, ip = $19, verified = $20, admission_hash = $21
 		WHERE peer_id = $1 AND meeting_id = $2`
 	deleteParticipant = `DELETE FROM participants WHERE peer_id = $1 AND meeting_id = $2`
 )
@@ -23,6 +23,7 @@ func participantArgs(d dialect, p Participant) []any {
 	return []any{
 		p.PeerID, p.MeetingID, p.UserID, p.Name, p.Role, p.Protocol, someBytes(p.SDP), someBytes(p.Candidate), p.SDPJSON, p.CandidateJSON, jsonText(p.Media),
 		p.State, p.NodeID, p.ConnID, optBytes(p.ResumeHash), p.Fingerprint, d.time(p.JoinedAt), optTime(d, p.AwaySince), optAddr(d, plainAddr(p.IP)), p.Verified,
+		optBytes(p.AdmissionHash),
 	}
 }
 
@@ -30,6 +31,7 @@ func participantDest(p *Participant) []any {
 	return []any{
 		&p.PeerID, &p.MeetingID, &p.UserID, &p.Name, &p.Role, &p.Protocol, scanBytes{&p.SDP}, scanBytes{&p.Candidate}, &p.SDPJSON, &p.CandidateJSON, scanJSON{&p.Media},
 		&p.State, &p.NodeID, &p.ConnID, scanBytes{&p.ResumeHash}, &p.Fingerprint, scanTime{&p.JoinedAt}, scanOptTime{&p.AwaySince}, scanAddr{&p.IP}, &p.Verified,
+		scanBytes{&p.AdmissionHash},
 	}
 }
 

@@ -37,6 +37,7 @@ type sqlTexts struct {
 	lockEventsHead string
 
 	abandoned string
+	gone      string
 	revs      string
 	nodes     string
 	seen      string
@@ -76,6 +77,7 @@ func newStore(d dialect) *Store {
 			lockEventsHead: `SELECT seq, hash FROM audit_events_head WHERE one = 1` + w.forUpdate,
 
 			abandoned: `SELECT ` + presenceColumns + ` FROM participants WHERE node_id ` + w.notInList + ` ORDER BY meeting_id, peer_id LIMIT $2`,
+			gone:      `SELECT meeting_id, ticket_id, conn_id FROM waiting WHERE node_id ` + w.notInList + ` LIMIT $2`,
 			revs:      `SELECT meeting_id, rev FROM meeting_state WHERE meeting_id ` + w.inList,
 			nodes:     `SELECT node_id, seen_at FROM nodes`,
 			seen: `INSERT INTO nodes (node_id, started_at, seen_at) VALUES ($1, ` + w.now + `, ` + w.now + `)

@@ -23,6 +23,7 @@ type Tx struct {
 	state   State
 	count   int
 	before  int                    // participants when the lock was taken
+	banned  bool                   // somebody is
 	present map[string]bool        // peers known to be in the meeting, or known not to be; true as long as the lock is held
 	seen    map[string]Participant // as read last, for events
 	events  []Event
@@ -64,6 +65,7 @@ func (s *Store) InMeeting(ctx context.Context, meetingID string, fn func(ctx con
 		}
 		if t.count == 0 && t.before > 0 {
 			t.forgetMessages()
+			t.emptied()
 		}
 		if err := t.saveState(); err != nil {
 			return err
@@ -92,8 +94,11 @@ func (t *Tx) begin(ctx context.Context, meetingID string) error {
 	// A statement of its own: it begins after the lock is held and so counts what the former holder
 	// committed, while a subquery of the first would count as of before the wait.
 	count := query{
-		statement{sql: `SELECT count(*) FROM participants WHERE meeting_id = $1`, args: []any{meetingID}},
-		func(r row) error { return r.Scan(&t.count) },
+		statement{
+			sql:  `SELECT count(*), EXISTS (SELECT 1 FROM bans WHERE meeting_id = $1) FROM participants WHERE meeting_id = $1`,
+			args: []any{meetingID},
+		},
+		func(r row) error { return r.Scan(&t.count, &t.banned) },
 	}
 	var err error
 	t.txn, err = t.s.d.begin(ctx, txnOptions{gate: "meeting " + meetingID}, lock, count)
@@ -107,11 +112,12 @@ func (t *Tx) saveState() error {
 	if b.Rev < a.Rev {
 		return fmt.Errorf("revision set back from %d to %d", a.Rev, b.Rev)
 	}
-	same := a.Rev == b.Rev && a.Policy == b.Policy && bytes.Equal(a.PasswordHash, b.PasswordHash) &&
+	same := a.Rev == b.Rev && a.Policy == b.Policy && a.Live == b.Live && bytes.Equal(a.PasswordHash, b.PasswordHash) &&
 		bytes.Equal(a.HostKeyHash, b.HostKeyHash) && equalPtr(stampPtr(a.ExpiresAt), stampPtr(b.ExpiresAt))
 	if !same {
 		t.queue = append(t.queue, statement{sql: updateState, args: []any{
 			a.MeetingID, b.Rev, jsonText(b.Policy), optBytes(b.PasswordHash), optBytes(b.HostKeyHash), optTime(t.s.d, b.ExpiresAt),
+			jsonText(b.Live),
 		}})
 	}
 	return nil
@@ -171,16 +177,26 @@ func (t *Tx) find(ctx context.Context, where string, args ...any) ([]Participant
 		return nil, t.err
 	}
 	q, list := participantsWhere(where, args...)
-	queue := t.queue
-	t.queue = nil
-	if err := t.txn.run(ctx, queue, q); err != nil {
-		t.err = t.s.name(t.caller, "change a meeting", err)
-		return nil, t.err
+	if err := t.ask(ctx, q); err != nil {
+		return nil, err
 	}
 	for _, p := range *list {
 		t.present[p.PeerID], t.seen[p.PeerID] = true, p
 	}
 	return *list, nil
+}
+
+// ask sends what is queued, and then the query.
+func (t *Tx) ask(ctx context.Context, q query) error {
+	if t.err != nil {
+		return t.err
+	}
+	queue := t.queue
+	t.queue = nil
+	if err := t.txn.run(ctx, queue, q); err != nil {
+		t.err = t.s.name(t.caller, "change a meeting", err)
+	}
+	return t.err
 }
 
 // Insert adds a participant to this meeting, whatever p.MeetingID says; ErrBadText at once,
@@ -197,6 +213,7 @@ func (t *Tx) Insert(ctx context.Context, p Participant) error {
 	t.present[p.PeerID], t.seen[p.PeerID] = true, p
 	t.count++
 	t.happened(ParticipantJoined, p, "")
+	t.came(p)
 	return nil
 }
 
@@ -220,6 +237,7 @@ func (t *Tx) Delete(ctx context.Context, peerID, reason string) error {
 	if err := t.mustBePresent(ctx, peerID); err != nil {
 		return err
 	}
+	t.went(peerID)
 	t.queue = append(t.queue, statement{sql: deleteParticipant, args: []any{peerID, t.locked.MeetingID}})
 	t.present[peerID] = false
 	t.count--

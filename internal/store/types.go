@@ -49,6 +49,7 @@ type NewMeeting struct {
 	PasswordHash []byte
 	HostKeyHash  []byte
 	ExpiresAt    *time.Time
+	Retention    time.Duration
 }
 
 // Policy is what a meeting's participants may do.
@@ -59,7 +60,17 @@ type Policy struct {
 	Chat     bool `json:"chat"`
 	Locked   bool `json:"locked"`
 	Lobby    bool `json:"lobby"`
+	Takeover bool `json:"takeover"` // without host and co-host, the longest present takes over
 	MaxPeers int  `json:"max_peers"`
+
+	Attendance bool `json:"attendance"` // who was there and when is kept; said at creation, for good
+}
+
+// Live is what lasts as long as somebody is in the meeting.
+type Live struct {
+	Spotlight string `json:"spotlight,omitempty"`  // the peer that all are to look at
+	Acting    string `json:"acting,omitempty"`     // the peer that is host in place of who has the key
+	ActingWas string `json:"acting_was,omitempty"` // the role it had before
 }
 
 // State is what of a meeting changes. Rev counts the changes of its roster and never repeats.
@@ -72,6 +83,10 @@ type State struct {
 	HostKeyHash  []byte
 	CreatedAt    time.Time
 	ExpiresAt    *time.Time
+	Live         Live
+	Retention    time.Duration // of the attendance, from when the last has left; whole seconds. It never changes
+
+	Waiting []Waiting // in the lobby, in order; read by Snapshot alone
 }
 
 // The values of Participant.State.
@@ -104,6 +119,8 @@ type Participant struct {
 	AwaySince   *time.Time
 	IP          netip.Addr
 	Verified    bool // somebody we trust vouches for UserID
+
+	AdmissionHash []byte // of the admission it came in by; nil for none
 }
 
 // Media is what a participant says he sends; Hand is when he raised it, in Unix milliseconds.

@@ -45,7 +45,7 @@ func participantIsReadBackAsWritten(t *testing.T, s *store.Store) {
 		full.SDP, full.State, full.AwaySince, full.ResumeHash = nil, store.Online, nil, []byte("rotated")
 		full.UserID, full.Name, full.Role, full.Protocol = "u", "n", "host", 1
 		full.NodeID, full.ConnID, full.Fingerprint = "node-2", "conn-2", ""
-		full.Media, full.IP = store.Media{Screen: true}, netip.Addr{}
+		full.Media, full.IP, full.AdmissionHash = store.Media{Screen: true}, netip.Addr{}, []byte{0, 1}
 		full.JoinedAt, full.Verified = stored(start.Add(-time.Minute)), true
 		return tx.Update(ctx, full)
 	}))
@@ -280,7 +280,7 @@ func stateIsSaved(t *testing.T, s *store.Store) {
 	create(t, s, "k")
 	want := store.State{
 		Policy: store.Policy{Locked: true, Lobby: true, MaxPeers: 1000}, PasswordHash: []byte{0xff, 0}, HostKeyHash: []byte("new"),
-		ExpiresAt: ptr(stored(start)), Rev: 1,
+		ExpiresAt: ptr(stored(start)), Rev: 1, Live: store.Live{Spotlight: "p_a", Acting: "p_b", ActingWas: "guest"},
 	}
 	must(t, s.InMeeting(ctx, "k", func(_ context.Context, tx *store.Tx) error {
 		want.MeetingID, want.CreatedAt = tx.State().MeetingID, tx.State().CreatedAt

@@ -47,6 +47,13 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		{"EventsGoWithTheirChange", eventsGoWithTheirChange},
 		{"ClaimedEventsAreNobodyElses", claimedEventsAreNobodyElses},
 		{"ConcurrentClaimsShareTheEvents", concurrentClaimsShareTheEvents},
+		{"BansAreKeptUntilTheyEnd", bansAreKeptUntilTheyEnd},
+		{"BanHoldsForThePersonMeant", banHoldsForThePersonMeant},
+		{"LobbyIsReadBackAsWritten", lobbyIsReadBackAsWritten},
+		{"AdmissionsAreRemembered", admissionsAreRemembered},
+		{"LiveStateEndsWithTheLast", liveStateEndsWithTheLast},
+		{"AttendanceIsKeptForItsTime", attendanceIsKeptForItsTime},
+		{"ForgottenIsEverythingButTheAttendance", forgottenIsEverythingButTheAttendance},
 
 		{"MessageIsReadBackAsSaid", messageIsReadBackAsSaid},
 		{"EveryoneIsDeliveredWhatWasSaidToThemAfterTheyJoined", everyoneIsDeliveredWhatWasSaidToThemAfterTheyJoined},

@@ -13,6 +13,8 @@ export class SignalError extends Error {
   readonly field: string | undefined;
   readonly retryAfterMs: number | undefined;
   readonly ref: string | undefined;
+  /** Of a join that has to wait in the lobby. */
+  readonly ticket: string | undefined;
 
   constructor(reply: ErrorReply, options?: ErrorOptions) {
     super(reply.message === "" ? reply.code : `${reply.code}: ${reply.message}`, options);
@@ -21,6 +23,7 @@ export class SignalError extends Error {
     this.field = reply.field;
     this.retryAfterMs = reply.retry_after_ms;
     this.ref = reply.ref;
+    this.ticket = reply.ticket;
   }
 }
 

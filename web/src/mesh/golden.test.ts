@@ -8,11 +8,15 @@ import {
   parseChatUpdate,
   parseClosed,
   parseCreatedMeeting,
+  parseDecided,
   parseDraining,
   parseErrorReply,
   parseIce,
   parseJoinAck,
+  parseLobby,
   parseMeetingInfo,
+  parseModerated,
+  parseRoomState,
   parseRoster,
   parseRosterDelta,
   parseSignal,
@@ -30,6 +34,12 @@ const forUs: Record<string, (value: unknown) => unknown> = {
   update_participants_v2: parseRosterDelta,
   roster: parseRoster,
   closed: parseClosed,
+  room_state: parseRoomState,
+  moderated: parseModerated,
+  lobby: parseLobby,
+  admitted: parseDecided,
+  denied: parseDecided,
+  ack_waiting: parseAck,
   server_draining: parseDraining,
   signal_offer_out: parseSignal,
   signal_answer_out: parseSignal,
@@ -54,7 +64,7 @@ const forUs: Record<string, (value: unknown) => unknown> = {
 
 /** From clients to the server, of protocol 1, or for callers without acks. */
 const notForUs =
-  /^(join_v1|join_v2|join_response_.*|error_event|update_participants_v1|signal_.*_in|update_signal|sync|media_state|rename|leave|leave_http|heartbeat|chat_in|chat_sync|chat_revoke|typing_in)$/;
+  /^(join_v1|join_v2|join_ticket|control|control_undo|moderate|moderate_admit|attendees|join_response_.*|error_event|update_participants_v1|signal_.*_in|update_signal|sync|media_state|rename|leave|leave_http|heartbeat|chat_in|chat_sync|chat_revoke|typing_in)$/;
 
 const files = readdirSync(folder)
   .filter((name) => name.endsWith(".json"))
@@ -73,6 +83,21 @@ test("what a golden message says arrives", () => {
   const read = parseRosterDelta(sent);
   expect([read.since, read.rev]).toEqual([sent.since, sent.rev]);
   expect(read.joined.map(({ name }) => name)).toEqual(sent.joined.map(({ name }) => name));
+});
+
+test("what the golden messages of a host's doings say arrives", () => {
+  for (const name of ["room_state", "moderated", "lobby", "admitted"]) {
+    expect(forUs[name]?.(load(name))).toEqual(load(name));
+  }
+  const ack = parseJoinAck(load("join_ack_v2"));
+  expect(ack.meeting).toEqual((load("join_ack_v2") as { meeting: unknown }).meeting);
+  expect(ack.admission_token).toMatch(/^at_/);
+  const roster = parseRoster(load("roster"));
+  expect([roster.self?.name, roster.meeting?.spotlight]).toEqual(["王 <b>", null]);
+  expect(parseErrorReply(load("ack_waiting"))).toMatchObject({
+    code: "waiting",
+    ticket: expect.stringMatching(/^w_.+\..+$/),
+  });
 });
 
 /** What our messages must hold for the server to take them: it reads these very ones. */

@@ -67,6 +67,37 @@ async function joined(rest = {}, options = {}) {
 
 const ids = (mesh: { peers(): ReadonlyMap<string, unknown> }) => [...mesh.peers().keys()].sort();
 
+describe("what the host does", () => {
+  test("the meeting's state and our own role are followed, by event or by a sync", async () => {
+    const { server, mesh } = await joined();
+    const { meeting } = joinAck("me", 5, []);
+    const locked = { ...meeting, policy: { ...meeting.policy, locked: true }, spotlight: "a" };
+    server.emit("state", { ...locked, rev: 6 });
+    expect(mesh.view()).toMatchObject({ policy: { locked: true }, meeting: { spotlight: "a" } });
+    server.emit("state", { ...meeting, meeting_id: "another", rev: 9 });
+    expect(mesh.view().policy?.locked).toBe(true);
+    server.emit("delta", delta(5, 6, { changed: [{ peer_id: "me", role: "cohost" }] }));
+    expect(mesh.view().role).toBe("cohost");
+    server.answers.sync = () => ({ rev: 9, peers: [person("a")], self: person("me"), meeting });
+    server.emit("delta", delta(8, 9)); // something is missing
+    await settle();
+    expect(mesh.view()).toMatchObject({
+      role: "guest",
+      policy: { locked: false },
+      meeting: { spotlight: null },
+    });
+  });
+
+  test("what is done to us is told", async () => {
+    const { server, mesh } = await joined();
+    const told: string[] = [];
+    mesh.on("moderated", ({ action, peer_id }) => told.push(`${action} ${peer_id}`));
+    server.emit("moderated", { action: "mute", peer_id: "me", at: 1 });
+    server.emit("moderated", { meeting_id: "another", action: "kick", peer_id: "me", at: 1 });
+    expect(told).toEqual(["mute me"]);
+  });
+});
+
 describe("joining", () => {
   test("the newcomer offers to everyone in the roster", async () => {
     const { server, mesh } = await joined();

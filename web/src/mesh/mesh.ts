@@ -16,8 +16,11 @@ import type {
   JoinAck,
   JoinRequest,
   MediaState,
+  MeetingState,
+  Moderated,
   PeerInfo,
   Policy,
+  Roster,
   RosterDelta,
   SignalIn,
   Typing,
@@ -55,6 +58,8 @@ export interface MeshView {
   role: PeerInfo["role"];
   meetingName: string;
   policy: Policy | null;
+  /** All that the host can change, the policy too. */
+  meeting: MeetingState | null;
   peers: PeerView[];
   /** To be compared by word of mouth: the same for all who see the same certificates. Null if there is none. */
   safetyNumber: string | null;
@@ -70,6 +75,8 @@ export interface MeshEvents {
   /** A message was taken back. */
   revoked: ChatUpdate;
   typing: Typing;
+  /** A host has done something to us or, if we lead, to anybody. What is switched off so, we obey. */
+  moderated: Moderated;
   /** Out of the meeting, not by our own wish. */
   ended: { code: string };
   /** Nothing the user can act on; for the console. */
@@ -147,7 +154,7 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
   let identity: Identity | null = null;
   let number: string | null = null;
   let meetingName = "";
-  let policy: Policy | null = null;
+  let meeting: MeetingState | null = null;
   let iceServers: IceServer[] = [];
   let iceTimer: ReturnType<typeof setTimeout> | undefined;
   let rejoinTimer: ReturnType<typeof setTimeout> | undefined;
@@ -282,13 +289,20 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
     syncing = true;
     try {
       const full = await signaling.sync(roster.rev());
-      if (status === "joined") follow(roster.replace(full.rev, full.peers), false);
+      if (status === "joined") takeWhole(full);
     } catch (error) {
       trouble(error);
     } finally {
       syncing = false;
     }
     takePending();
+  }
+
+  function takeWhole(full: Roster): void {
+    if (full.rev < roster.rev()) return;
+    if (full.self) role = full.self.role;
+    if (full.meeting) meeting = full.meeting;
+    follow(roster.replace(full.rev, full.peers), false);
   }
 
   const ours = (meetingId: string | undefined) =>
@@ -305,7 +319,7 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
     seat = { peer_id: ack.peer_id, resume_token: ack.resume_token };
     role = ack.role;
     meetingName = ack.meeting.name;
-    policy = ack.meeting.policy;
+    meeting = ack.meeting;
     rejoinAttempts = 0;
     setIce(ack.ice_servers, ack.ice_ttl_s);
     status = "joined";
@@ -431,11 +445,15 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
   });
   signaling.on("delta", takeDelta);
   signaling.on("roster", (full) => {
-    if (status === "joined" && ours(full.meeting_id)) follow(roster.replace(full.rev, full.peers), false);
+    if (status === "joined" && ours(full.meeting_id)) takeWhole(full);
   });
-  signaling.on("policy", (next) => {
-    policy = next;
+  signaling.on("state", (next) => {
+    if (!ours(next.meeting_id)) return;
+    meeting = next;
     changed();
+  });
+  signaling.on("moderated", (moderated) => {
+    if (ours(moderated.meeting_id)) events.emit("moderated", moderated);
   });
   signaling.on("signal", (signal) => {
     const peer = peers.get(signal.from);
@@ -467,7 +485,8 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
       hand,
       role,
       meetingName,
-      policy,
+      policy: meeting?.policy ?? null,
+      meeting,
       peers: [...peers].flatMap(([peerId, peer]) => {
         const info = roster.get(peerId);
         if (!info) return [];

@@ -11,11 +11,14 @@ export interface MediaState {
   hand: number | null;
 }
 
+/** Hosts and co-hosts lead: what is forbidden to guests is not forbidden to them. */
+export type Role = "host" | "cohost" | "guest";
+
 export interface PeerInfo {
   peer_id: string;
   user_id: string;
   name: string;
-  role: "host" | "guest";
+  role: Role;
   state: "online" | "away";
   media: MediaState;
   /** Of its DTLS certificate; "" if it shows none. */
@@ -44,6 +47,9 @@ export interface Roster {
   meeting_id?: string;
   rev: number;
   peers: PeerInfo[];
+  /** Ourselves, as the others see us. */
+  self?: PeerInfo;
+  meeting?: MeetingState;
 }
 
 export interface Policy {
@@ -53,7 +59,86 @@ export interface Policy {
   chat: boolean;
   locked: boolean;
   lobby: boolean;
+  /** Without host and co-host, the longest present takes over. */
+  takeover: boolean;
   max_peers: number;
+}
+
+/** What the host can change, as everyone in the meeting knows it. */
+export interface MeetingState {
+  policy: Policy;
+  /** There is a password. */
+  password: boolean;
+  /** Who was there and when is kept: people are to be told. */
+  attendance: boolean;
+  /** The peer that all are to look at. */
+  spotlight: string | null;
+}
+
+/** The meeting's state as of `rev`. */
+export interface RoomState extends MeetingState {
+  meeting_id?: string;
+  rev: number;
+}
+
+/** What the host changes; what is absent stays. */
+export type Control = Partial<Omit<Policy, "max_peers">> & {
+  /** null: none from now on. */
+  password?: string | null;
+  spotlight?: string | null;
+};
+
+export type ModerateAction =
+  | "kick"
+  | "ban"
+  | "unban"
+  | "mute"
+  | "stop_video"
+  | "promote"
+  | "demote"
+  | "admit"
+  | "deny"
+  | "end";
+
+export interface Moderate {
+  action: ModerateAction;
+  peer_id?: string;
+  /** Of who waits; `admit` without one is for everybody. */
+  ticket?: string;
+  reason?: string;
+}
+
+/** What was done to a peer: said to that one and to hosts. */
+export interface Moderated {
+  meeting_id?: string;
+  action: string;
+  peer_id: string;
+  /** Absent when nobody did it: who takes over when the host has gone is promoted. */
+  by?: string;
+  reason?: string;
+  at: number;
+}
+
+/** Who waits to be let in, for hosts. */
+export interface Lobby {
+  meeting_id?: string;
+  rev: number;
+  waiting: Waiter[];
+}
+
+export interface Waiter {
+  /** To admit or deny by; it lets nobody in by itself. */
+  ticket: string;
+  user_id: string;
+  name: string;
+  memo: string;
+  country?: string;
+  since: number;
+}
+
+/** `admitted` and `denied`: joining with the ticket does the rest. */
+export interface Decided {
+  meeting_id: string;
 }
 
 export interface Welcome {
@@ -72,6 +157,12 @@ export interface JoinRequest {
   password?: string;
   resume_token?: string;
   fingerprint?: string;
+  /** For who lets people in. */
+  memo?: string;
+  /** Of a join that was answered with `waiting`. */
+  ticket?: string;
+  /** Of an earlier join: it spares the lobby. */
+  admission_token?: string;
   media: Pick<MediaState, "audio" | "video">;
 }
 
@@ -83,7 +174,9 @@ export interface JoinAck {
   resume_ttl_ms: number;
   resumed: boolean;
   peers: PeerInfo[];
-  meeting: { name: string; policy: Policy };
+  meeting: { name: string } & MeetingState;
+  /** To be kept, and sent with later joins of this meeting. */
+  admission_token?: string;
   ice_servers: IceServer[];
   ice_ttl_s: number;
 }
@@ -174,6 +267,8 @@ export interface ErrorReply {
   field?: string;
   retry_after_ms?: number;
   ref?: string;
+  /** Of a `join` with the code `waiting`: join again with it when `admitted` has come. */
+  ticket?: string;
 }
 
 export interface MeetingInfo {
@@ -268,7 +363,7 @@ function optional<K extends string, T>(o: Fields, key: K, read: Reader<T>, path:
   return { [key]: read(value, `${path}.${key}`) } as { [P in K]?: T };
 }
 
-const role = oneOf("host", "guest");
+const role = oneOf("host", "cohost", "guest");
 const presence = oneOf("online", "away");
 
 const media: Reader<MediaState> = (value, path) => {
@@ -330,7 +425,30 @@ const policy: Reader<Policy> = (value, path) => {
     chat: boolean(o.chat, `${path}.chat`),
     locked: boolean(o.locked, `${path}.locked`),
     lobby: boolean(o.lobby, `${path}.lobby`),
+    takeover: boolean(o.takeover ?? false, `${path}.takeover`),
     max_peers: count(o.max_peers, `${path}.max_peers`),
+  };
+};
+
+const meetingState: Reader<MeetingState> = (value, path) => {
+  const o = object(value, path);
+  return {
+    policy: policy(o.policy, `${path}.policy`),
+    password: boolean(o.password ?? false, `${path}.password`),
+    attendance: boolean(o.attendance ?? false, `${path}.attendance`),
+    spotlight: nullable(id)(o.spotlight, `${path}.spotlight`),
+  };
+};
+
+const waiter: Reader<Waiter> = (value, path) => {
+  const o = object(value, path);
+  return {
+    ticket: id(o.ticket, `${path}.ticket`),
+    user_id: string(o.user_id, `${path}.user_id`),
+    name: string(o.name, `${path}.name`),
+    memo: string(o.memo ?? "", `${path}.memo`),
+    ...optional(o, "country", string, path),
+    since: count(o.since, `${path}.since`),
   };
 };
 
@@ -369,6 +487,7 @@ export function parseErrorReply(value: unknown): ErrorReply {
     ...optional(o, "field", string, "error"),
     ...optional(o, "retry_after_ms", number, "error"),
     ...optional(o, "ref", string, "error"),
+    ...optional(o, "ticket", string, "error"),
   };
 }
 
@@ -385,8 +504,9 @@ export function parseJoinAck(value: unknown): JoinAck {
     peers: list(peer)(o.peers, "join.peers"),
     meeting: {
       name: string(meeting.name ?? "", "join.meeting.name"),
-      policy: policy(meeting.policy, "join.meeting.policy"),
+      ...meetingState(meeting, "join.meeting"),
     },
+    ...optional(o, "admission_token", id, "join"),
     ...parseIce(o, "join"),
   };
 }
@@ -420,6 +540,8 @@ export function parseRoster(value: unknown): Roster {
     ...optional(o, "meeting_id", string, "roster"),
     rev: count(o.rev, "roster.rev"),
     peers: list(peer)(o.peers, "roster.peers"),
+    ...optional(o, "self", peer, "roster"),
+    ...optional(o, "meeting", meetingState, "roster"),
   };
 }
 
@@ -523,10 +645,39 @@ export function parseClosed(value: unknown): Closed {
   };
 }
 
-/** `room_state`: the meeting's policy, by itself or as `{policy}`. */
-export function parseRoomState(value: unknown): Policy {
+export function parseRoomState(value: unknown): RoomState {
   const o = object(value, "room_state");
-  return policy(o.policy ?? o, "room_state");
+  return {
+    ...optional(o, "meeting_id", string, "room_state"),
+    rev: count(o.rev, "room_state.rev"),
+    ...meetingState(o, "room_state"),
+  };
+}
+
+export function parseModerated(value: unknown): Moderated {
+  const o = object(value, "moderated");
+  return {
+    ...optional(o, "meeting_id", string, "moderated"),
+    action: id(o.action, "moderated.action"),
+    peer_id: id(o.peer_id, "moderated.peer_id"),
+    ...optional(o, "by", id, "moderated"),
+    ...optional(o, "reason", string, "moderated"),
+    at: count(o.at, "moderated.at"),
+  };
+}
+
+export function parseLobby(value: unknown): Lobby {
+  const o = object(value, "lobby");
+  return {
+    ...optional(o, "meeting_id", string, "lobby"),
+    rev: count(o.rev, "lobby.rev"),
+    waiting: list(waiter)(o.waiting, "lobby.waiting"),
+  };
+}
+
+export function parseDecided(value: unknown): Decided {
+  const o = object(value, "decided");
+  return { meeting_id: id(o.meeting_id, "decided.meeting_id") };
 }
 
 export function parseDraining(value: unknown): { reconnect_after_ms: number } {

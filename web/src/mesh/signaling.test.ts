@@ -101,6 +101,51 @@ test("an answer that breaks the contract is not believed", async () => {
   await expect(syncing).rejects.toMatchObject({ code: "malformed" });
 });
 
+test("what a host does, and says to hosts and to who waits, arrives as events", async () => {
+  const { signaling, sent, receive } = connected();
+  const { meeting } = joinAck("p_1", 3, []);
+  const seen: string[] = [];
+  signaling.on("state", ({ rev, policy }) => seen.push(`state ${rev} ${policy.camera}`));
+  signaling.on("moderated", ({ action, peer_id }) => seen.push(`${action} ${peer_id}`));
+  signaling.on("lobby", ({ waiting }) => seen.push(`waiting ${waiting.length}`));
+  signaling.on("admitted", ({ meeting_id }) => seen.push(`admitted ${meeting_id}`));
+  signaling.on("denied", ({ meeting_id }) => seen.push(`denied ${meeting_id}`));
+  signaling.on("malformed", ({ event }) => seen.push(`malformed ${event}`));
+  receive("room_state", { ...meeting, rev: 4 });
+  receive("room_state", { rev: 5 });
+  receive("moderated", { action: "mute", peer_id: "p_1", at: 1 });
+  receive("lobby", { rev: 6, waiting: [{ ticket: "w", user_id: "u", name: "n", since: 1 }] });
+  receive("admitted", { meeting_id: "k" });
+  receive("denied", { meeting_id: "k" });
+  expect(seen).toEqual([
+    "state 4 true",
+    "malformed room_state",
+    "mute p_1",
+    "waiting 1",
+    "admitted k",
+    "denied k",
+  ]);
+
+  void signaling.control({ camera: false, spotlight: null });
+  void signaling.moderate({ action: "kick", peer_id: "p_2" });
+  expect(sent.map(({ event, payload }) => [event, payload])).toEqual([
+    ["control", { camera: false, spotlight: null }],
+    ["moderate", { action: "kick", peer_id: "p_2" }],
+  ]);
+});
+
+test("a join that has to wait is refused with the ticket to come back with", async () => {
+  const { signaling, sent } = connected();
+  const joining = signaling.join({
+    meeting_id: "k",
+    user_id: "u",
+    name: "u",
+    media: { audio: true, video: true },
+  });
+  sent[0]?.answer({ ok: false, code: "waiting", message: "wait", ticket: "w_1.secret" });
+  await expect(joining).rejects.toMatchObject({ code: "waiting", ticket: "w_1.secret" });
+});
+
 test("an event that breaks the contract is reported and ignored", () => {
   const { signaling, receive } = connected();
   const seen: string[] = [];

@@ -12,25 +12,33 @@ import {
   type ChatRequest,
   type ChatUpdate,
   type Closed,
+  type Control,
+  type Decided,
   type InMeeting,
   type JoinAck,
   type JoinRequest,
+  type Lobby,
   type MediaState,
-  type Policy,
+  type Moderate,
+  type Moderated,
   parseAck,
   parseChat,
   parseChatDone,
   parseChatPage,
   parseChatUpdate,
   parseClosed,
+  parseDecided,
   parseDraining,
   parseJoinAck,
+  parseLobby,
+  parseModerated,
   parseRoomState,
   parseRoster,
   parseRosterDelta,
   parseSignal,
   parseTyping,
   parseWelcome,
+  type RoomState,
   type Roster,
   type RosterDelta,
   type SignalIn,
@@ -47,10 +55,16 @@ export interface SignalingEvents {
   delta: RosterDelta;
   roster: Roster;
   signal: SignalIn;
-  policy: Policy;
   chat: InMeeting<ChatMessage>;
   chatUpdate: InMeeting<ChatUpdate>;
   typing: InMeeting<Typing>;
+  state: RoomState;
+  moderated: Moderated;
+  /** To hosts alone. */
+  lobby: Lobby;
+  /** Join again, with the ticket. */
+  admitted: Decided;
+  denied: Decided;
   closed: Closed;
   /** The server sent something that is not in the contract. It was ignored. */
   malformed: { event: string; error: Error };
@@ -69,6 +83,10 @@ export interface Signaling {
   chatSync(after: number, own?: boolean): Promise<ChatPage>;
   chatRevoke(messageId: string): Promise<void>;
   typing(to?: string): Promise<void>;
+  /** For hosts: changes what the meeting allows. */
+  control(change: Control): Promise<void>;
+  /** For hosts: does something to someone. */
+  moderate(request: Moderate): Promise<void>;
   leave(): Promise<void>;
   /** Ends the connection for good. */
   close(): void;
@@ -155,7 +173,11 @@ export function createSignaling(socket: SocketLike): Signaling {
   listen("update_participants", parseRosterDelta, (delta) => events.emit("delta", delta));
   listen("roster", parseRoster, (roster) => events.emit("roster", roster));
   listen("signal", parseSignal, (signal) => events.emit("signal", signal));
-  listen("room_state", parseRoomState, (policy) => events.emit("policy", policy));
+  listen("room_state", parseRoomState, (state) => events.emit("state", state));
+  listen("moderated", parseModerated, (moderated) => events.emit("moderated", moderated));
+  listen("lobby", parseLobby, (lobby) => events.emit("lobby", lobby));
+  listen("admitted", parseDecided, (decided) => events.emit("admitted", decided));
+  listen("denied", parseDecided, (decided) => events.emit("denied", decided));
   listen("server_draining", parseDraining, ({ reconnect_after_ms }) => {
     reconnectAfterMs = reconnect_after_ms;
   });
@@ -215,6 +237,12 @@ export function createSignaling(socket: SocketLike): Signaling {
     },
     async typing(to) {
       await request("typing", to === undefined ? {} : { to });
+    },
+    async control(change) {
+      await request("control", change);
+    },
+    async moderate(request_) {
+      await request("moderate", request_);
     },
     async leave() {
       await request("leave", {});

@@ -117,9 +117,14 @@ function announce(mesh: Mesh): void {
 function obeyPolicy(mesh: Mesh, local: LocalMedia): void {
   mesh.on("change", () => {
     const { role, policy } = mesh.view();
-    if (role === "host" || !policy) return;
+    if (role !== "guest" || !policy) return;
     const { audio, video } = local.state();
     if (!policy.speak && audio) void local.setAudio(false);
     if (!policy.camera && video) void local.setCamera(false);
+  });
+  mesh.on("moderated", ({ action, peer_id }) => {
+    if (peer_id !== mesh.view().selfId) return;
+    if (action === "mute") void local.setAudio(false);
+    if (action === "stop_video") void local.setCamera(false);
   });
 }

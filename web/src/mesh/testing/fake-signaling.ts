@@ -4,9 +4,11 @@ import type {
   ChatDone,
   ChatPage,
   ChatRequest,
+  Control,
   JoinAck,
   JoinRequest,
   MediaState,
+  Moderate,
   Roster,
   SignalOut,
   Welcome,
@@ -30,6 +32,7 @@ export function fakeSignaling() {
   const media: MediaState[] = [];
   const chats: ChatRequest[] = [];
   const chatSyncs: number[] = [];
+  const rulings: (Control | Moderate)[] = [];
   const state = { ready: false, closed: false, left: 0 };
   const answers = {
     join: (_: JoinRequest): JoinAck | Error => localError("timeout", "no answer was prepared"),
@@ -96,6 +99,14 @@ export function fakeSignaling() {
     async typing() {
       must();
     },
+    async control(change) {
+      must();
+      rulings.push(change);
+    },
+    async moderate(request) {
+      must();
+      rulings.push(request);
+    },
     async leave() {
       must();
       state.left++;
@@ -115,6 +126,7 @@ export function fakeSignaling() {
     media,
     chats,
     chatSyncs,
+    rulings,
     state,
     answers,
     up() {

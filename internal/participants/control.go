@@ -1,0 +1,179 @@
+package participants
+
+import (
+	"context"
+	"errors"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"signald/internal/fault"
+	"signald/internal/protocol"
+	"signald/internal/rooms"
+	"signald/internal/store"
+)
+
+// ruling is what a host does, on its way through the transaction.
+type ruling struct {
+	tx      *store.Tx
+	by      store.Participant
+	changes []rooms.Change
+}
+
+var errGuest = fault.New(fault.Forbidden).WithMessage("Only the host may do this.")
+
+// rule does what a host wants done, under the meeting's lock, and tells the rooms;
+// committed is called before anyone is told. Whether the seat is a host's is looked
+// up in the store: that is where hosts are made and unmade.
+func (s *Service) rule(ctx context.Context, seat *Seat, committed func(), f func(context.Context, *ruling) error) error {
+	var r *ruling
+	err := s.store.InMeeting(ctx, seat.MeetingID, func(ctx context.Context, tx *store.Tx) error {
+		by, err := tx.ByPeer(ctx, seat.PeerID)
+		if err != nil {
+			return err
+		}
+		if by.ConnID != seat.connID {
+			return rooms.ErrSeatTaken
+		}
+		if !rooms.Leads(by.Role) {
+			return errGuest
+		}
+		r = &ruling{tx: tx, by: by}
+		return f(ctx, r)
+	})
+	if err != nil {
+		return s.settle(seat.MeetingID, nil, err)
+	}
+	committed()
+	return s.settle(seat.MeetingID, r.changes, nil)
+}
+
+// settle tells the rooms of a transaction. If the store has not answered, it may
+// have been done all the same: the roster is read again then, as soon as that is
+// possible.
+func (s *Service) settle(meetingID string, changes []rooms.Change, err error) error {
+	switch {
+	case err == nil && len(changes) > 0:
+		s.announce(meetingID, changes...)
+	case errors.Is(err, store.ErrUnavailable):
+		s.mu.Lock()
+		s.doubtful[meetingID] = true
+		s.mu.Unlock()
+	}
+	return translate(err)
+}
+
+// retryDoubtful reads the rosters of which nobody knows what became of a change.
+func (s *Service) retryDoubtful(ctx context.Context) error {
+	s.mu.Lock()
+	doubtful := s.doubtful
+	s.doubtful = map[string]bool{}
+	s.mu.Unlock()
+	for id := range doubtful {
+		if err := s.rooms.Refresh(ctx, id); err != nil && !errors.Is(err, store.ErrMeetingNotFound) {
+			s.mu.Lock()
+			for id := range doubtful { // some only once more
+				s.doubtful[id] = true
+			}
+			s.mu.Unlock()
+			return err
+		}
+	}
+	return nil
+}
+
+// Control changes what the meeting allows. What is forbidden is switched off.
+func (s *Service) Control(ctx context.Context, seat *Seat, c *protocol.Control) error {
+	var passwordHash []byte
+	if c.Password != nil && *c.Password != "" {
+		if p, ok := seat.Room().Peer(seat.PeerID); !ok || !rooms.Leads(p.Role) { // the hash is dear
+			return errGuest
+		}
+		var err error
+		if passwordHash, err = bcrypt.GenerateFromPassword(PasswordBytes(*c.Password), bcrypt.DefaultCost); err != nil {
+			return err
+		}
+	}
+	return s.rule(ctx, seat, func() {}, func(ctx context.Context, r *ruling) error {
+		st := r.tx.State()
+		set(&st.Policy.Camera, c.Camera)
+		set(&st.Policy.Speak, c.Speak)
+		set(&st.Policy.Rename, c.Rename)
+		set(&st.Policy.Chat, c.Chat)
+		set(&st.Policy.Locked, c.Locked)
+		set(&st.Policy.Lobby, c.Lobby)
+		set(&st.Policy.Takeover, c.Takeover)
+		if c.Password != nil {
+			st.PasswordHash = passwordHash
+		}
+		if c.Spotlight != nil {
+			if err := r.spotlight(ctx, *c.Spotlight); err != nil {
+				return err
+			}
+		}
+		r.changes = append(r.changes, ruled(r.tx))
+		if on(c.Camera) && on(c.Speak) || c.Camera == nil && c.Speak == nil {
+			return nil
+		}
+		return r.switchOff(ctx)
+	})
+}
+
+func (r *ruling) spotlight(ctx context.Context, peerID string) error {
+	if peerID != "" {
+		if _, err := r.find(ctx, peerID); err != nil {
+			return err
+		}
+	}
+	r.tx.State().Live.Spotlight = peerID
+	return nil
+}
+
+// switchOff takes back what guests say they send and may not.
+func (r *ruling) switchOff(ctx context.Context) error {
+	everyone, err := r.tx.Participants(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range everyone {
+		if !obey(&p, r.tx.State().Policy) {
+			continue
+		}
+		changes, err := changeOf(ctx, r.tx, p, nil)
+		if err != nil {
+			return err
+		}
+		r.changes = append(r.changes, changes...)
+	}
+	return nil
+}
+
+// find finds whom an action is about.
+func (r *ruling) find(ctx context.Context, peerID string) (store.Participant, error) {
+	p, err := r.tx.ByPeer(ctx, peerID)
+	if errors.Is(err, store.ErrParticipantNotFound) {
+		return p, fault.New(fault.PeerGone)
+	}
+	return p, err
+}
+
+// AuthorizeHost checks that the secret is the meeting's host key, or the resume
+// token of a host who is in it.
+func (s *Service) AuthorizeHost(ctx context.Context, meetingID, secret string) error {
+	_, st, _, err := s.store.Meeting(ctx, meetingID)
+	if err != nil {
+		return translate(err)
+	}
+	if sameHash(st.HostKeyHash, HashSecret(secret)) {
+		return nil
+	}
+	p, err := s.store.ParticipantByResume(ctx, HashSecret(secret))
+	switch {
+	case errors.Is(err, store.ErrParticipantNotFound):
+		return fault.New(fault.Unauthorized)
+	case err != nil:
+		return translate(err)
+	case p.MeetingID != meetingID || !rooms.Leads(p.Role):
+		return errGuest
+	}
+	return nil
+}

@@ -1,0 +1,332 @@
+package participants
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"signald/internal/fault"
+	"signald/internal/protocol"
+	"signald/internal/rooms"
+	"signald/internal/store"
+)
+
+// What a meeting's lobby holds, and how long it remembers whom it let in.
+const (
+	maxWaiting        = 100
+	maxWaitingNetwork = 10 // of one network
+	admittedFor       = 90 * 24 * time.Hour
+)
+
+// Wait is a connection's place in a lobby.
+type Wait struct {
+	MeetingID string
+	Ticket    string // joining with it asks again
+	ticketID  string
+	end       func()
+}
+
+// lobby lets in who was let in before, or now, and has the others wait.
+func (a *admission) lobby(ctx context.Context, tx *store.Tx) error {
+	if a.join.Version < 2 {
+		return fault.New(fault.UnsupportedVersion).WithMessage("This meeting has a lobby, which protocol 1 does not know. Use version 2.")
+	}
+	if a.join.AdmissionToken != "" {
+		hash := HashSecret(a.join.AdmissionToken)
+		known, err := tx.IsAdmitted(ctx, hash)
+		if err != nil {
+			return err
+		}
+		if known {
+			a.admission = hash
+			tx.Admit(hash, untilIn(tx.State(), time.Now().Add(admittedFor)))
+			return a.leaveLobby(ctx, tx)
+		}
+	}
+	waiting, err := tx.Waiting(ctx)
+	if err != nil {
+		return err
+	}
+	w, known := a.place(waiting)
+	if known && w.State == store.Admitted {
+		a.admissionToken = newAdmissionToken()
+		a.admission = HashSecret(a.admissionToken)
+		tx.Admit(a.admission, untilIn(tx.State(), time.Now().Add(admittedFor)))
+		a.outOfLobby(tx, w)
+		return nil
+	}
+	if !known {
+		if w, err = a.newPlace(waiting); err != nil {
+			return err
+		}
+	}
+	w.NodeID, w.ConnID = a.service.opts.NodeID, a.conn.ID
+	w.Name, w.Memo = a.join.Name, a.join.Memo
+	a.waits = &w
+	a.changes = append(a.changes, lobbied(tx, w, rooms.Waits))
+	return tx.Wait(w)
+}
+
+// place finds the place that the join's ticket is for.
+func (a *admission) place(waiting []store.Waiting) (store.Waiting, bool) {
+	if a.join.Ticket == "" {
+		return store.Waiting{}, false
+	}
+	hash := HashSecret(a.join.Ticket)
+	for _, w := range waiting {
+		if sameHash(w.TicketHash, hash) {
+			a.ticket = a.join.Ticket
+			return w, true
+		}
+	}
+	return store.Waiting{}, false
+}
+
+func (a *admission) newPlace(waiting []store.Waiting) (store.Waiting, error) {
+	w := store.Waiting{
+		TicketID: newTicketID(), UserID: a.join.UserID, Network: store.Network(a.conn.IP),
+		Country: a.service.opts.Country(a.conn.IP), State: store.Waits, Since: time.Now(),
+	}
+	same := 0
+	for _, other := range waiting {
+		if other.Network == w.Network {
+			same++
+		}
+	}
+	if len(waiting) >= maxWaiting || same >= maxWaitingNetwork {
+		return w, fault.New(fault.MeetingFull).WithMessage("Too many are waiting to be let in. Try again later.")
+	}
+	a.ticket = newTicket(w.TicketID)
+	w.TicketHash = HashSecret(a.ticket)
+	return w, nil
+}
+
+// leaveLobby gives up the ticket's place of who needs none any more.
+func (a *admission) leaveLobby(ctx context.Context, tx *store.Tx) error {
+	if a.join.Ticket == "" {
+		return nil
+	}
+	waiting, err := tx.Waiting(ctx)
+	if err != nil {
+		return err
+	}
+	if w, known := a.place(waiting); known {
+		a.outOfLobby(tx, w)
+	}
+	return nil
+}
+
+func (a *admission) outOfLobby(tx *store.Tx, w store.Waiting) {
+	tx.Unwait(w.TicketID)
+	a.changes = append(a.changes, lobbied(tx, w, rooms.Out))
+}
+
+// wait has the connection told what is decided about it. The room is held until
+// then: it is how word gets here.
+func (s *Service) wait(ctx context.Context, a *admission) (*Joined, error) {
+	s.mu.Lock()
+	s.waits[a.waits.TicketID] = a.conn.ID // or the sweep would take it for gone
+	s.mu.Unlock()
+	s.announce(a.join.MeetingID, a.changes...)
+	w := &Wait{MeetingID: a.join.MeetingID, Ticket: a.ticket, ticketID: a.waits.TicketID}
+	leave := func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.waits[w.ticketID] == a.conn.ID {
+			delete(s.waits, w.ticketID)
+		}
+	}
+	room, err := s.rooms.Acquire(ctx, w.MeetingID)
+	if err != nil {
+		leave()
+		return nil, translate(err)
+	}
+	if err := room.Await(ctx, a.changes[len(a.changes)-1].Rev); err != nil {
+		s.rooms.Release(room)
+		leave()
+		return nil, fault.New(fault.Unavailable).Because(err)
+	}
+	stop := room.Wait(w.ticketID, a.conn.ID, a.conn.Out)
+	w.end = func() {
+		stop()
+		s.rooms.Release(room)
+		leave()
+	}
+	return &Joined{Wait: w}, nil
+}
+
+// End ends the connection's wait, once. The place is kept for the grace time, for
+// who comes back with the ticket.
+func (w *Wait) End() {
+	if w.end != nil {
+		w.end()
+		w.end = nil
+	}
+}
+
+// admit lets in the one of the ticket, or without one everybody. They join when
+// they hear of it.
+func (r *ruling) admit(ctx context.Context, ticketID string) error {
+	waiting, err := r.tx.Waiting(ctx)
+	if err != nil {
+		return err
+	}
+	found := ticketID == ""
+	for _, w := range waiting {
+		if ticketID != "" && w.TicketID != ticketID {
+			continue
+		}
+		found = true
+		if w.State == store.Admitted {
+			continue
+		}
+		w.State = store.Admitted
+		if err := r.tx.Wait(w); err != nil {
+			return err
+		}
+		r.changes = append(r.changes, lobbied(r.tx, w, rooms.Admitted))
+	}
+	if !found {
+		return errNotWaiting
+	}
+	return nil
+}
+
+var errNotWaiting = fault.New(fault.PeerGone).WithMessage("Nobody of this ticket waits any more.")
+
+// deny sends the one of the ticket away, for some minutes.
+func (r *ruling) deny(ctx context.Context, m *protocol.Moderate) error {
+	var denied *store.Waiting
+	err := r.sendAway(ctx, func(w store.Waiting) bool {
+		if w.TicketID == m.Ticket {
+			denied = &w
+		}
+		return w.TicketID == m.Ticket
+	})
+	if err != nil {
+		return err
+	}
+	if denied == nil {
+		return errNotWaiting
+	}
+	now := time.Now()
+	return r.tx.Ban(store.Ban{
+		PeerID: denied.TicketID, Kind: store.Denied, UserID: denied.UserID, Name: denied.Name, Network: denied.Network,
+		At: now, Until: r.until(now, denyFor),
+	})
+}
+
+// sendAway takes out of the lobby whom it is about.
+func (r *ruling) sendAway(ctx context.Context, about func(store.Waiting) bool) error {
+	waiting, err := r.tx.Waiting(ctx)
+	if err != nil {
+		return err
+	}
+	for _, w := range waiting {
+		if about(w) {
+			r.tx.Unwait(w.TicketID)
+			r.changes = append(r.changes, lobbied(r.tx, w, rooms.Denied))
+		}
+	}
+	return nil
+}
+
+// lobbied is a change to the lobby.
+func lobbied(tx *store.Tx, w store.Waiting, s rooms.Standing) rooms.Change {
+	waiter := waiterOf(w)
+	waiter.Standing = s
+	return rooms.Change{Rev: tx.NextRev(), Kind: rooms.Lobbied, Waiter: &waiter}
+}
+
+func waiterOf(w store.Waiting) rooms.Waiter {
+	waiter := rooms.Waiter{
+		Ticket: w.TicketID, UserID: w.UserID, Name: w.Name, Memo: w.Memo, Country: w.Country,
+		Since: w.Since.UnixMilli(), ConnID: w.ConnID,
+	}
+	if w.State == store.Admitted {
+		waiter.Standing = rooms.Admitted
+	}
+	return waiter
+}
+
+// clearLobbies takes out of the lobbies whose connection has been gone for the
+// grace time, here or with its node.
+func (s *Service) clearLobbies(ctx context.Context) error {
+	var others []string
+	if !s.opts.Alone {
+		if time.Since(s.healthy) < lease {
+			return nil // see adoptAbandoned
+		}
+		live, err := s.live(ctx)
+		if err != nil {
+			return err
+		}
+		for _, node := range live {
+			if node != s.opts.NodeID {
+				others = append(others, node)
+			}
+		}
+	}
+	suspects, err := s.store.Gone(ctx, others, sweepLimit)
+	if err != nil {
+		return err
+	}
+	since := s.gone
+	s.gone = make(map[store.Gone]time.Time, len(suspects))
+	for _, g := range suspects {
+		if s.waitsHere(g) {
+			continue
+		}
+		first, known := since[g]
+		if !known {
+			first = time.Now()
+		}
+		s.gone[g] = first
+		if time.Since(first) < s.opts.Grace {
+			continue
+		}
+		if err := s.dropWaiting(ctx, g); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Service) waitsHere(g store.Gone) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.waits[g.TicketID] == g.ConnID
+}
+
+func (s *Service) dropWaiting(ctx context.Context, g store.Gone) error {
+	var changes []rooms.Change
+	err := s.store.InMeeting(ctx, g.MeetingID, func(ctx context.Context, tx *store.Tx) error {
+		changes = nil
+		waiting, err := tx.Waiting(ctx)
+		if err != nil {
+			return err
+		}
+		for _, w := range waiting {
+			if w.TicketID == g.TicketID && w.ConnID == g.ConnID {
+				tx.Unwait(w.TicketID)
+				changes = append(changes, lobbied(tx, w, rooms.Out))
+			}
+		}
+		return nil
+	})
+	if errors.Is(err, store.ErrMeetingNotFound) {
+		return nil
+	}
+	return s.settle(g.MeetingID, changes, err)
+}
+
+// purgeEvery is how often what has had its time is deleted.
+const purgeEvery = time.Minute
+
+func (s *Service) purge(ctx context.Context) error {
+	if time.Since(s.purged) < purgeEvery {
+		return nil
+	}
+	s.purged = time.Now()
+	return s.store.Purge(ctx, s.purged)
+}

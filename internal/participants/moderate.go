@@ -1,0 +1,183 @@
+package participants
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"signald/internal/fault"
+	"signald/internal/protocol"
+	"signald/internal/rooms"
+	"signald/internal/store"
+)
+
+// How long who was removed is refused. Nothing about people is kept longer than
+// banFor, nor longer than the meeting lasts.
+const (
+	denyFor = 5 * time.Minute
+	kickFor = time.Hour
+	banFor  = 90 * 24 * time.Hour
+)
+
+// Moderate does what a host wants done to someone; committed is called once it is
+// written down, before anyone is told: who ends the meeting is out with the rest.
+func (s *Service) Moderate(ctx context.Context, seat *Seat, m *protocol.Moderate, committed func()) error {
+	return s.rule(ctx, seat, committed, func(ctx context.Context, r *ruling) error {
+		switch m.Action {
+		case protocol.ActionKick, protocol.ActionBan:
+			return r.remove(ctx, m)
+		case protocol.ActionUnban:
+			return r.unban(ctx, m)
+		case protocol.ActionMute, protocol.ActionStopVideo:
+			return r.silence(ctx, m)
+		case protocol.ActionPromote, protocol.ActionDemote:
+			return r.appoint(ctx, m)
+		case protocol.ActionAdmit:
+			return r.admit(ctx, m.Ticket)
+		case protocol.ActionDeny:
+			return r.deny(ctx, m)
+		case protocol.ActionEnd:
+			return r.end(ctx)
+		}
+		return fault.Invalid("action", "There is no such action.")
+	})
+}
+
+// target finds whom the action is about, if the host may do it to that one: a host
+// to all but hosts, a co-host to guests.
+func (r *ruling) target(ctx context.Context, peerID string) (store.Participant, error) {
+	p, err := r.find(ctx, peerID)
+	if err == nil && (p.Role == Host || p.Role == Cohost && r.by.Role != Host) {
+		err = fault.New(fault.Forbidden).WithMessage("You may not do this to a host.")
+	}
+	return p, err
+}
+
+func (r *ruling) notice(m *protocol.Moderate) *rooms.Notice {
+	return notice(m.Action, m.PeerID, r.by.PeerID, m.Reason)
+}
+
+// remove takes a person out and keeps it out. Who a person is, nobody here knows:
+// the same user_id from the same network is taken for it, in every seat and in the
+// lobby.
+func (r *ruling) remove(ctx context.Context, m *protocol.Moderate) error {
+	kind, reason, until := store.Kicked, ReasonKicked, kickFor
+	if m.Action == protocol.ActionBan {
+		kind, reason, until = store.Banned, ReasonBanned, banFor
+	}
+	p, err := r.target(ctx, m.PeerID)
+	if errors.Is(err, fault.New(fault.PeerGone)) && kind == store.Banned {
+		return r.banKicked(ctx, m)
+	}
+	if err != nil {
+		return err
+	}
+	network := store.Network(p.IP)
+	seats, err := r.tx.ByUser(ctx, p.UserID)
+	if err != nil {
+		return err
+	}
+	for _, other := range seats {
+		if other.PeerID != p.PeerID && (store.Network(other.IP) != network || rooms.Leads(other.Role)) {
+			continue
+		}
+		n := r.notice(m)
+		n.PeerID = other.PeerID
+		left, err := takeOut(ctx, r.tx, other, reason, n)
+		if err != nil {
+			return err
+		}
+		r.changes = append(r.changes, left...)
+		if other.AdmissionHash != nil {
+			r.tx.Unadmit(other.AdmissionHash)
+		}
+	}
+	if err := r.sendAway(ctx, func(w store.Waiting) bool { return w.UserID == p.UserID && w.Network == network }); err != nil {
+		return err
+	}
+	now := time.Now()
+	return r.tx.Ban(store.Ban{
+		PeerID: p.PeerID, Kind: kind, UserID: p.UserID, Name: p.Name, Network: network, At: now, Until: r.until(now, until),
+	})
+}
+
+// banKicked bans someone who was kicked before.
+func (r *ruling) banKicked(ctx context.Context, m *protocol.Moderate) error {
+	bans, err := r.tx.Bans(ctx)
+	if err != nil {
+		return err
+	}
+	for _, b := range bans {
+		if b.PeerID == m.PeerID {
+			b.Kind, b.At = store.Banned, time.Now()
+			b.Until = r.until(b.At, banFor)
+			r.changes = append(r.changes, rooms.Change{Rev: r.tx.NextRev(), Kind: rooms.Ruled, Notice: r.notice(m)})
+			return r.tx.Ban(b)
+		}
+	}
+	return fault.New(fault.PeerGone)
+}
+
+func (r *ruling) unban(ctx context.Context, m *protocol.Moderate) error {
+	err := r.tx.Unban(ctx, m.PeerID)
+	if errors.Is(err, store.ErrBanNotFound) {
+		return fault.New(fault.PeerGone).WithMessage("Nobody of this peer_id was removed.")
+	}
+	r.changes = append(r.changes, rooms.Change{Rev: r.tx.NextRev(), Kind: rooms.Ruled, Notice: r.notice(m)})
+	return err
+}
+
+// until is when something about a person is forgotten.
+func (r *ruling) until(now time.Time, d time.Duration) time.Time {
+	return untilIn(r.tx.State(), now.Add(d))
+}
+
+func untilIn(st *store.State, t time.Time) time.Time {
+	if st.ExpiresAt != nil && st.ExpiresAt.Before(t) {
+		return *st.ExpiresAt
+	}
+	return t
+}
+
+// silence switches a participant's microphone or camera off, as far as a server can:
+// it says so, and tells the participant to do it.
+func (r *ruling) silence(ctx context.Context, m *protocol.Moderate) error {
+	p, err := r.target(ctx, m.PeerID)
+	if err != nil {
+		return err
+	}
+	if m.Action == protocol.ActionMute {
+		p.Media.Audio = false
+	} else {
+		p.Media.Video = false
+	}
+	r.changes, err = changeOf(ctx, r.tx, p, r.notice(m))
+	return err
+}
+
+// appoint makes a guest co-host, and back.
+func (r *ruling) appoint(ctx context.Context, m *protocol.Moderate) error {
+	if r.by.Role != Host {
+		return fault.New(fault.Forbidden).WithMessage("Only the host may do this, not a co-host.")
+	}
+	p, err := r.target(ctx, m.PeerID)
+	if err != nil {
+		return err
+	}
+	p.Role = Guest
+	if m.Action == protocol.ActionPromote {
+		p.Role = Cohost
+	}
+	obey(&p, r.tx.State().Policy)
+	r.changes, err = changeOf(ctx, r.tx, p, r.notice(m))
+	return err
+}
+
+// end ends the meeting, for good; who only stands in for the host may not.
+func (r *ruling) end(ctx context.Context) (err error) {
+	if r.by.Role != Host || r.tx.State().Live.Acting == r.by.PeerID {
+		return fault.New(fault.Forbidden).WithMessage("Only who has the host key may end the meeting.")
+	}
+	r.changes, err = end(ctx, r.tx)
+	return err
+}

@@ -1,0 +1,66 @@
+package signaling
+
+import (
+	"context"
+	"slices"
+
+	"signald/internal/fault"
+	"signald/internal/participants"
+	"signald/internal/protocol"
+)
+
+func (c *client) control(ctx context.Context, p *protocol.Control) (any, error) {
+	seat, err := c.seat(p.MeetingID)
+	if err != nil {
+		return nil, err
+	}
+	if p.Password != nil && *p.Password != "" {
+		if wait, ok := c.passwords.Take(); !ok {
+			return nil, fault.New(fault.RateLimited).RetryAfter(wait)
+		}
+	}
+	if err := c.hub.participants.Control(ctx, seat, p); err != nil {
+		return nil, err
+	}
+	return protocol.Done{OK: true}, nil
+}
+
+// moderate answers before anyone is told: who ends the meeting is out with the rest.
+func (c *client) moderate(ctx context.Context, m *protocol.Moderate) (any, error) {
+	seat, err := c.seat(m.MeetingID)
+	if m.MeetingID == "" && m.PeerID != "" {
+		seat, err = c.seatToward(m.MeetingID, m.PeerID)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return nil, c.hub.participants.Moderate(ctx, seat, m, func() {
+		c.event.Ack(protocol.Done{OK: true})
+		c.hub.opts.Log.Info().Str("peer", seat.PeerID).Str("action", m.Action).Str("target", m.PeerID).
+			Str("meeting", logName(seat.MeetingID)).Msg("moderated")
+	})
+}
+
+// waitIn keeps a place in a lobby, and answers the join that came to it.
+func (c *client) waitIn(w *participants.Wait) error {
+	c.waits = append(c.waits, w)
+	f := fault.New(fault.Waiting)
+	f.Ticket = w.Ticket
+	return f
+}
+
+// stopWaiting ends the wait for a meeting: the client asks again, or joins.
+func (c *client) stopWaiting(meetingID string) (waited bool) {
+	c.waits = slices.DeleteFunc(c.waits, func(w *participants.Wait) bool {
+		if w.MeetingID != meetingID {
+			return false
+		}
+		w.End()
+		waited = true
+		return true
+	})
+	if waited {
+		c.outboxes.removeOf(meetingID)
+	}
+	return waited
+}

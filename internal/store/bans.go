@@ -1,0 +1,129 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"time"
+)
+
+// ErrBanNotFound: nobody was removed under this peer id, or it was taken back.
+var ErrBanNotFound = errors.New("ban not found")
+
+// The kinds of a Ban.
+const (
+	Denied = "denied" // in the lobby: the user and the network together are refused
+	Kicked = "kicked" // likewise
+	Banned = "banned" // either is
+)
+
+// Ban keeps out, until its time is up, who was in the meeting, or its lobby, as PeerID.
+type Ban struct {
+	PeerID  string
+	Kind    string
+	UserID  string
+	Name    string
+	Network string // see Network; empty when unknown
+	At      time.Time
+	Until   time.Time
+}
+
+// Network names whom an address belongs to: the address itself, or the /64 of an IPv6 one.
+func Network(a netip.Addr) string {
+	a = plainAddr(a)
+	if !a.IsValid() {
+		return ""
+	}
+	if a.Is6() {
+		p, _ := a.Prefix(64) // no more than its length
+		return p.String()
+	}
+	return a.String()
+}
+
+// Holds reports whether the ban is about such a newcomer, now.
+func (b Ban) Holds(userID, network string, now time.Time) bool {
+	if !now.Before(b.Until) {
+		return false
+	}
+	sameNetwork := b.Network != "" && b.Network == network
+	if b.Kind == Banned {
+		return b.UserID == userID || sameNetwork
+	}
+	return b.UserID == userID && (sameNetwork || b.Network == "")
+}
+
+func bansOf(meetingID string) (query, *[]Ban) {
+	list := new([]Ban)
+	return query{
+		statement{
+			sql:  `SELECT peer_id, kind, user_id, name, network, at, until FROM bans WHERE meeting_id = $1 ORDER BY at, peer_id`,
+			args: []any{meetingID},
+		},
+		func(r row) error {
+			var b Ban
+			if err := r.Scan(&b.PeerID, &b.Kind, &b.UserID, &b.Name, &b.Network, scanTime{&b.At}, scanTime{&b.Until}); err != nil {
+				return err
+			}
+			*list = append(*list, b)
+			return nil
+		},
+	}, list
+}
+
+// Bans lists those of a meeting, in order of time.
+func (s *Store) Bans(ctx context.Context, meetingID string) ([]Ban, error) {
+	if err := key("meeting id", meetingID); err != nil {
+		return nil, err
+	}
+	q, list := bansOf(meetingID)
+	if err := s.read(ctx, "read the bans", q); err != nil {
+		return nil, err
+	}
+	return *list, nil
+}
+
+// Bans lists those of this meeting. Where nobody is banned it asks nothing.
+func (t *Tx) Bans(ctx context.Context) ([]Ban, error) {
+	if !t.banned {
+		return nil, t.err
+	}
+	q, list := bansOf(t.locked.MeetingID)
+	if err := t.ask(ctx, q); err != nil {
+		return nil, err
+	}
+	return *list, nil
+}
+
+// Ban adds a ban, or replaces the one of the same peer id.
+func (t *Tx) Ban(b Ban) error {
+	var texts texts
+	texts.indexed("peer id", b.PeerID)
+	texts.indexed("user id", b.UserID)
+	texts.plain("name", b.Name)
+	if texts.err != nil {
+		return texts.err
+	}
+	t.banned = true
+	t.queue = append(t.queue, statement{
+		sql: `INSERT INTO bans (meeting_id, peer_id, kind, user_id, name, network, at, until) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+			ON CONFLICT (meeting_id, peer_id) DO UPDATE SET kind = excluded.kind, at = excluded.at, until = excluded.until`,
+		args: []any{t.locked.MeetingID, b.PeerID, b.Kind, b.UserID, b.Name, b.Network, t.s.d.time(b.At), t.s.d.time(b.Until)},
+	})
+	return nil
+}
+
+// Unban takes a ban back; ErrBanNotFound.
+func (t *Tx) Unban(ctx context.Context, peerID string) error {
+	bans, err := t.Bans(ctx)
+	if err != nil {
+		return err
+	}
+	for _, b := range bans {
+		if b.PeerID == peerID {
+			t.queue = append(t.queue, statement{sql: `DELETE FROM bans WHERE meeting_id = $1 AND peer_id = $2`, args: []any{t.locked.MeetingID, peerID}})
+			return nil
+		}
+	}
+	return ErrBanNotFound
+}
