@@ -224,6 +224,12 @@ func TestWebhooksTellOfAMeetingInOrder(t *testing.T) {
 		}
 		r.tells(m.MeetingID, "meeting.created", "meeting.started", "participant.joined a", "participant.joined b", "participant.joined c",
 			"participant.left c timeout", "participant.left b leave", "participant.left a leave", "meeting.ended")
+		ended := meeting(t, n[0], nil)
+		join(t, n[len(n)-1], as(ended, "d"), nil)
+		if err := asAdmin(t, n[0], http.MethodPost, "meetings/"+ended.MeetingID+"/end", nil); err != nil {
+			t.Fatal(err)
+		}
+		r.tells(ended.MeetingID, "meeting.created", "meeting.started", "participant.joined d", "participant.left d ended", "meeting.ended")
 		for _, node := range n {
 			nothingWaits(t, node)
 		}

@@ -83,10 +83,12 @@ func attachment(w http.ResponseWriter, media, name string) {
 // hostOf lets through who shows a credential of the meeting's host. Failed ones
 // count as guesses.
 func (a *API) hostOf(r *http.Request) (meetingID string, err error) {
-	ip := a.opts.ClientIP(r)
-	if wait, spent := a.opts.Guesses.Spent(ip); spent {
+	guess, wait, ok := a.opts.Guesses.Guess(r.Context(), a.opts.ClientIP(r))
+	if !ok {
 		return "", limited(wait, false)
 	}
+	failed := false
+	defer func() { guess.Settle(failed) }()
 	secret := bearer(r)
 	if secret == "" {
 		return "", fault.New(fault.Unauthorized)
@@ -100,7 +102,7 @@ func (a *API) hostOf(r *http.Request) (meetingID string, err error) {
 		err = fault.New(fault.Unauthorized)
 		fallthrough
 	case fault.Unauthorized, fault.Forbidden:
-		a.opts.Guesses.Take(ip)
+		failed = true
 	}
 	return key.MeetingID, err
 }

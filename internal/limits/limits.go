@@ -57,20 +57,6 @@ func (p *PerIP) TakeQuietly(ip netip.Addr) (wait time.Duration, ok bool) {
 	return take(p.bucketLocked(ip).Limiter, time.Now())
 }
 
-// Spent reports whether no token is left, without taking one.
-func (p *PerIP) Spent(ip netip.Addr) (wait time.Duration, spent bool) {
-	if p.perSecond == 0 {
-		return 0, false
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	missing := 1 - p.bucketLocked(ip).Tokens()
-	if missing <= 0 {
-		return 0, false
-	}
-	return time.Duration(missing / p.perSecond * float64(time.Second)), true
-}
-
 func take(b *rate.Limiter, now time.Time) (time.Duration, bool) {
 	r := b.ReserveN(now, 1)
 	if wait := r.DelayFrom(now); wait > 0 {
