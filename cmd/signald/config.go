@@ -17,6 +17,7 @@ import (
 
 	"signald/internal/admin"
 	"signald/internal/audit"
+	"signald/internal/identity"
 	"signald/internal/webhook"
 )
 
@@ -40,9 +41,11 @@ type Config struct {
 
 	GeoIPDB []string `name:"geoip-db" env:"SIGNALD_GEOIP_DB" placeholder:"FILE,..." help:"GeoIP files (.mmdb) that tell where a meeting's creator is, best first. They are read again when they change." group:"Data"`
 
-	AdminToken   string        `env:"SIGNALD_ADMIN_TOKEN" placeholder:"TOKEN" help:"What the admin logs in with at /admin, and the bearer token of the admin's API: a long random text, or its bcrypt hash as 'signald hash' makes it. Empty: nobody is admin." group:"Access" secret:"true"`
-	AdminSession time.Duration `env:"SIGNALD_ADMIN_SESSION" default:"8h" help:"How long a login of the admin lasts." group:"Access"`
-	RateLimits   string        `env:"SIGNALD_RATE_LIMITS" oneof:"on,off" default:"on" help:"Limits on events, creations and failed guesses; off is for load tests." group:"Access"`
+	AdminToken     string        `env:"SIGNALD_ADMIN_TOKEN" placeholder:"TOKEN" help:"What the admin logs in with at /admin, and the bearer token of the admin's API: a long random text, or its bcrypt hash as 'signald hash' makes it. Empty: nobody is admin." group:"Access" secret:"true"`
+	AdminSession   time.Duration `env:"SIGNALD_ADMIN_SESSION" default:"8h" help:"How long a login of the admin lasts." group:"Access"`
+	TokenKeys      []string      `env:"SIGNALD_TOKEN_KEYS" placeholder:"KEY,..." help:"Keys of join tokens, by which an application vouches for its users: kid:HS256:BASE64 of at least 32 bytes, kid:EdDSA:BASE64 of a public key, or @FILE with one a line." group:"Access" secret:"true"`
+	TokensRequired bool          `env:"SIGNALD_TOKENS_REQUIRED" help:"Nobody joins without a join token." group:"Access"`
+	RateLimits     string        `env:"SIGNALD_RATE_LIMITS" oneof:"on,off" default:"on" help:"Limits on events, creations and failed guesses; off is for load tests." group:"Access"`
 
 	AuditEvents    []string      `env:"SIGNALD_AUDIT_EVENTS" placeholder:"GROUP,..." help:"What is recorded beside creations: actions (kick, end), logins (failed ones of the admin). Default: nothing. Example: actions,logins." group:"Audit"`
 	AuditIP        string        `name:"audit-ip" env:"SIGNALD_AUDIT_IP" oneof:"full,truncated,hashed" default:"full" help:"How addresses are kept in the audit: full; truncated to the /24 of IPv4 or the /48 of IPv6; or hashed with SIGNALD_AUDIT_IP_KEY." group:"Audit"`
@@ -84,6 +87,7 @@ type Config struct {
 	MetricsListen string `name:"metrics-listen" env:"SIGNALD_METRICS_LISTEN" placeholder:"HOST:PORT" help:"Address on loopback where /metrics (Prometheus) and /debug/pprof/ are served, to anyone who reaches it. Empty: off. Example: 127.0.0.1:9464." group:"Operating"`
 
 	proxies        []netip.Prefix   // TrustedProxies, parsed
+	tokens         *identity.Keys   // TokenKeys, parsed; nil if there are none
 	webhookSecrets []webhook.Secret // WebhookSecret, parsed
 }
 
@@ -184,6 +188,12 @@ func (c *Config) Validate() error {
 	atLeast("SIGNALD_TURN_TTL", c.TURNTTL, time.Minute)
 	if c.ChatRevoke < 0 {
 		bad("SIGNALD_CHAT_REVOKE", "%s is negative", c.ChatRevoke)
+	}
+	if c.tokens, err = identity.ParseKeys(c.TokenKeys); err != nil {
+		bad("SIGNALD_TOKEN_KEYS", "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	if c.TokensRequired && len(c.TokenKeys) == 0 {
+		bad("SIGNALD_TOKENS_REQUIRED", "without SIGNALD_TOKEN_KEYS nobody could join")
 	}
 	if c.Grace < 0 {
 		bad("SIGNALD_GRACE", "%s is negative", c.Grace)

@@ -66,6 +66,8 @@ var others = map[string]string{
 	"SIGNALD_AUDIT_IP":           "hashed",
 	"SIGNALD_AUDIT_IP_KEY":       "a key of 16 letters",
 	"SIGNALD_AUDIT_RETENTION":    "8760h0m0s",
+	"SIGNALD_TOKEN_KEYS":         "a:HS256:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+	"SIGNALD_TOKENS_REQUIRED":    "true",
 	"SIGNALD_RATE_LIMITS":        "off",
 	"SIGNALD_MAX_SOCKETS":        "7",
 	"SIGNALD_MAX_SOCKETS_PER_IP": "0",
@@ -97,7 +99,7 @@ var others = map[string]string{
 }
 
 // secrets are the settings that are never printed.
-var secrets = []string{"SIGNALD_ADMIN_TOKEN", "SIGNALD_AUDIT_IP_KEY", "SIGNALD_TURN_SECRET", "SIGNALD_WEBHOOK_URL", "SIGNALD_WEBHOOK_SECRET"}
+var secrets = []string{"SIGNALD_ADMIN_TOKEN", "SIGNALD_TOKEN_KEYS", "SIGNALD_AUDIT_IP_KEY", "SIGNALD_TURN_SECRET", "SIGNALD_WEBHOOK_URL", "SIGNALD_WEBHOOK_SECRET"}
 
 // inForce reads what `signald config` prints.
 func inForce(t testing.TB, args ...string) map[string]string {

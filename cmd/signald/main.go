@@ -24,6 +24,7 @@ type commands struct {
 	Config  configCommand    `cmd:"" help:"Print the settings in force, secrets masked."`
 	Health  healthCommand    `cmd:"" name:"healthcheck" help:"Ask the running server of these settings whether it is ready; exit code 1 if not."`
 	Migrate migrateCommand   `cmd:"" help:"Bring the database's schema up to date, as the server does when it starts, and end."`
+	Token   tokenCommand     `cmd:"" help:"Make a join token, as an application does for who has signed in there."`
 	Audit   auditCommand     `cmd:"" help:"Read who created which meeting, in the database itself."`
 	Hash    hashCommand      `cmd:"" help:"Read the admin's token from standard input and print its hash for SIGNALD_ADMIN_TOKEN."`
 	Version kong.VersionFlag `help:"Print the version."`
@@ -79,6 +80,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return c.Migrate.run(ctx, stdout, stderr)
 	case command == "hash":
 		return c.Hash.run(os.Stdin, stdout, stderr)
+	case command == "token":
+		return c.Token.run(stdout, stderr)
 	case command == "config":
 		c.Config.print(stdout)
 		return 0

@@ -126,7 +126,7 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 		PingInterval: c.PingInterval, PingTimeout: c.PingTimeout,
 		MaxMessage: c.MaxMessage, MaxPeers: c.MaxPeers, Grace: c.Grace,
 		ICE: servers, RateLimits: c.RateLimits == "on", Guesses: s.guesses, Relayer: others, Observer: counted,
-		Chat: chat.New(db, s.participants, signaling.Marshaled, c.ChatRevoke), Log: log,
+		Chat: chat.New(db, s.participants, signaling.Marshaled, c.ChatRevoke), Tokens: c.tokens, TokensRequired: c.TokensRequired, Log: log,
 	})
 	s.sockets = socketio.New(socketio.Options{
 		PingInterval: c.PingInterval, PingTimeout: c.PingTimeout,

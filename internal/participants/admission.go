@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
@@ -31,6 +32,8 @@ type admission struct {
 	admission      []byte // the hash of the admission that it comes in by, if the lobby asks for one
 	admissionToken string // the client's, if it is new
 
+	role string // that a token gives; empty: nobody vouches
+
 	// what was decided: a place in the lobby, or a seat
 	waits    *store.Waiting
 	ticket   string // of that place
@@ -51,7 +54,10 @@ func (a *admission) decide(ctx context.Context, tx *store.Tx) error {
 	if a.join.ResumeToken != "" && a.join.Version >= 2 {
 		return a.resume(ctx, tx)
 	}
-	isHost := a.join.HostKey != "" && sameHash(st.HostKeyHash, HashSecret(a.join.HostKey))
+	if err := a.vouched(); err != nil {
+		return err
+	}
+	isHost := a.role == Host || a.join.HostKey != "" && sameHash(st.HostKeyHash, HashSecret(a.join.HostKey))
 	if a.join.HostKey != "" && !isHost {
 		return fault.New(fault.Forbidden).WithMessage("This host key does not belong to the meeting.")
 	}
@@ -70,7 +76,10 @@ func (a *admission) decide(ctx context.Context, tx *store.Tx) error {
 
 	a.who = store.Participant{
 		PeerID: a.peerID, MeetingID: a.join.MeetingID, UserID: a.join.UserID, Name: a.join.Name,
-		Role: Guest, Fingerprint: a.join.Fingerprint, JoinedAt: time.Now(), AdmissionHash: a.admission,
+		Role: Guest, Fingerprint: a.join.Fingerprint, JoinedAt: time.Now(), AdmissionHash: a.admission, Verified: a.role != "",
+	}
+	if a.role != "" {
+		a.who.Role = a.role
 	}
 	if isHost {
 		a.who.Role = Host
@@ -102,11 +111,16 @@ func (a *admission) mayEnter(ctx context.Context, tx *store.Tx) error {
 			return refusal(b.Kind)
 		}
 	}
+	if a.role == Cohost {
+		return a.leaveLobby(ctx, tx)
+	}
 	if st.Policy.Locked {
 		return fault.New(fault.MeetingLocked)
 	}
-	if err := a.password(st); err != nil {
-		return err
+	if a.role == "" { // a token stands for the password
+		if err := a.password(st); err != nil {
+			return err
+		}
 	}
 	if st.Policy.Lobby {
 		return a.lobby(ctx, tx)
@@ -123,6 +137,23 @@ func refusal(kind string) error {
 	default:
 		return fault.New(fault.Banned)
 	}
+}
+
+// vouched takes a token at its word: whom it names is who this is from now on.
+func (a *admission) vouched() error {
+	id := a.conn.Identity
+	if id == nil {
+		return nil
+	}
+	if !id.Good(a.join.MeetingID) {
+		return fault.New(fault.Forbidden).WithMessage("The token is for another meeting.")
+	}
+	a.join.UserID, a.join.Name = id.Sub, id.Name
+	if err := a.join.Validate(); err != nil {
+		return fault.New(fault.Unauthorized).WithMessage("The token's sub or name cannot be used here.").Because(err)
+	}
+	a.role = id.Role
+	return nil
 }
 
 // take gives the seat to this connection.
@@ -166,7 +197,9 @@ func (a *admission) resume(ctx context.Context, tx *store.Tx) error {
 }
 
 // secondLogin settles that someone of this user_id is in the meeting already. A
-// user_id claims nothing: replacing needs the old resume token, or the host key.
+// user_id claims nothing: replacing needs the old resume token, or the host key, or
+// the same word for both of them. Who is vouched for is not in the way of who only
+// says the same, nor the other way round.
 // orphaned: a host was replaced.
 func (a *admission) secondLogin(ctx context.Context, tx *store.Tx, isHost bool) (orphaned bool, err error) {
 	if a.join.JoinType == 0 {
@@ -176,11 +209,15 @@ func (a *admission) secondLogin(ctx context.Context, tx *store.Tx, isHost bool) 
 	if err != nil {
 		return false, err
 	}
+	verified := a.conn.Identity != nil
+	if verified {
+		same = slices.DeleteFunc(same, func(p store.Participant) bool { return !p.Verified })
+	}
 	if len(same) > 0 && a.join.JoinType == 1 {
 		return false, fault.New(fault.UserInUse)
 	}
 	for _, p := range same {
-		if !isHost && (a.join.ResumeToken == "" || !sameHash(p.ResumeHash, HashSecret(a.join.ResumeToken))) {
+		if !isHost && !verified && (a.join.ResumeToken == "" || !sameHash(p.ResumeHash, HashSecret(a.join.ResumeToken))) {
 			return false, fault.New(fault.Forbidden).WithMessage("Replacing someone needs the resume token of that connection, or the host key.")
 		}
 		left, err := takeOut(ctx, tx, p, ReasonReplaced, nil)

@@ -20,6 +20,7 @@ import (
 
 	"signald/internal/cluster"
 	"signald/internal/fault"
+	"signald/internal/identity"
 	"signald/internal/protocol"
 	"signald/internal/rooms"
 	"signald/internal/store"
@@ -124,6 +125,8 @@ type Connection struct {
 	ID  string // unique among all connections there have been
 	Out rooms.Outbox
 	IP  netip.Addr
+
+	Identity *identity.Identity // vouched for by a token; nil: whoever it says
 }
 
 // Seat is a connection's place in a meeting. Its fields are read-only.
@@ -292,6 +295,9 @@ func set(field, value *bool) {
 // Rename changes the participant's name.
 func (s *Service) Rename(ctx context.Context, seat *Seat, name string) error {
 	return s.change(ctx, seat, func(st store.State, p *store.Participant) error {
+		if p.Verified {
+			return fault.New(fault.Forbidden).WithMessage("Your name is that of your sign-in.")
+		}
 		if !rooms.Leads(p.Role) && !st.Policy.Rename {
 			return fault.New(fault.Forbidden).WithMessage("The host does not allow renaming.")
 		}
@@ -321,6 +327,7 @@ func peerOf(p store.Participant) rooms.Peer {
 		Media:       rooms.Media(p.Media),
 		Fingerprint: p.Fingerprint,
 		Protocol:    p.Protocol,
+		Verified:    p.Verified,
 		SDP:         asJSON(p.SDP, p.SDPJSON),
 		Candidate:   asJSON(p.Candidate, p.CandidateJSON),
 		ConnID:      p.ConnID, NodeID: p.NodeID,

@@ -74,7 +74,7 @@ var (
 		Media: protocol.Media{Audio: true, Hand: ptr(int64(1795248000000))},
 	}
 	ada = protocol.Peer{
-		PeerID: "p_v000000000000000", UserID: "Ada", Name: "Ada", Role: "guest", State: "online",
+		PeerID: "p_v000000000000000", UserID: "Ada", Name: "Ada", Role: "guest", State: "online", Verified: true,
 		Media: protocol.Media{Audio: true, Video: true},
 	}
 	state  = protocol.MeetingState{Policy: policy}

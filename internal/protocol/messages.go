@@ -45,7 +45,8 @@ type Peer struct {
 	State       string `json:"state"` // online, away
 	Media       Media  `json:"media"`
 	Fingerprint string `json:"fingerprint,omitempty"`
-	Polite      *bool  `json:"polite,omitempty"` // in a join's answer only: for the asker
+	Verified    bool   `json:"verified,omitempty"` // user_id is vouched for by a token
+	Polite      *bool  `json:"polite,omitempty"`   // in a join's answer only: for the asker
 }
 
 // Blobs is a participant in protocol 1's map.

@@ -58,6 +58,7 @@ const (
 	MaxNeg       = 64       // bytes of a negotiation's name
 	MaxSecret    = 128      // characters of a password, key or token
 	MaxMemo      = 256      // characters
+	MaxToken     = 4 << 10  // bytes of a join token
 )
 
 // Kinds of a signal.
@@ -109,6 +110,8 @@ type Join struct {
 
 	Ticket         string `json:"ticket"`          // of who waited in the lobby
 	AdmissionToken string `json:"admission_token"` // of who was let in once
+
+	Token string `json:"token"` // of an application that vouches for the user
 }
 
 // Validate normalises the texts and reports the first field that is wrong.
@@ -130,7 +133,7 @@ func (j *Join) Validate() error {
 	}
 	if err := errors.Join( // the first is answered
 		required("meeting_id", &j.MeetingID, MaxKey),
-		required("user_id", &j.UserID, MaxName),
+		j.user(),
 		text("name", &j.Name, MaxName),
 		text("host_key", &j.HostKey, MaxSecret),
 		text("password", &j.Password, MaxSecret),
@@ -146,6 +149,17 @@ func (j *Join) Validate() error {
 		j.Name = j.UserID
 	}
 	return nil
+}
+
+// user checks the user_id; a token may say who it is instead.
+func (j *Join) user() error {
+	if len(j.Token) > MaxToken {
+		return tooLarge("token", MaxToken)
+	}
+	if j.Token != "" {
+		return text("user_id", &j.UserID, MaxName)
+	}
+	return required("user_id", &j.UserID, MaxName)
 }
 
 func blob(field string, raw json.RawMessage) error {

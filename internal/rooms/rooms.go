@@ -26,6 +26,7 @@ type Peer struct {
 	Media          Media
 	Fingerprint    string
 	Protocol       int
+	Verified       bool   // UserID is vouched for
 	SDP, Candidate []byte // JSON; empty for none
 
 	// ConnID names the connection that holds the seat: a member bound to another

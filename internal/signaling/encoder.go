@@ -95,7 +95,7 @@ func peerOf(p rooms.Peer) protocol.Peer {
 	}
 	return protocol.Peer{
 		PeerID: p.PeerID, UserID: p.UserID, Name: p.Name, Role: p.Role, State: state,
-		Media: protocol.Media(p.Media), Fingerprint: p.Fingerprint,
+		Media: protocol.Media(p.Media), Fingerprint: p.Fingerprint, Verified: p.Verified,
 	}
 }
 

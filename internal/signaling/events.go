@@ -9,6 +9,7 @@ import (
 
 	"signald/internal/cluster"
 	"signald/internal/fault"
+	"signald/internal/identity"
 	"signald/internal/participants"
 	"signald/internal/protocol"
 	"signald/internal/rooms"
@@ -68,12 +69,19 @@ func (c *client) join(ctx context.Context, j *protocol.Join) (any, error) {
 	if j.ResumeToken == "" && j.Version >= 2 {
 		j.ResumeToken, c.resume = c.resume, ""
 	}
+	who, err := c.identify(j)
+	if err != nil {
+		failed = isGuess(err)
+		return nil, err
+	}
 	c.stopWaiting(j.MeetingID)
 	out := c.outboxes.add(c.socket, j.MeetingID)
 	joined, err := c.hub.participants.Join(ctx, j, participants.Connection{
 		ID:  c.socket.ID() + "/" + newRef(), // this join of this connection
 		Out: out,
 		IP:  c.socket.IP(),
+
+		Identity: who,
 	})
 	if err != nil {
 		c.outboxes.remove(out)
@@ -88,6 +96,24 @@ func (c *client) join(ctx context.Context, j *protocol.Join) (any, error) {
 	c.hub.opts.Log.Info().Str("sid", c.socket.ID()).Str("peer", joined.Seat.PeerID).
 		Str("meeting", logName(j.MeetingID)).Bool("resumed", joined.Resumed).Msg("joined")
 	return nil, c.welcomeIn(joined)
+}
+
+// identify finds who vouches for a newcomer, by the join's own token or that of the
+// handshake; nil: nobody. Who comes back is known by the resume token.
+func (c *client) identify(j *protocol.Join) (*identity.Identity, error) {
+	token := j.Token
+	if token == "" {
+		token = c.token
+	}
+	switch {
+	case j.ResumeToken != "" && j.Version >= 2:
+		return nil, nil
+	case token != "":
+		return c.hub.opts.Tokens.Verify(token)
+	case c.hub.opts.TokensRequired:
+		return nil, fault.New(fault.Unauthorized).WithMessage("This server needs a join token.")
+	}
+	return nil, nil
 }
 
 // welcomeIn answers a join, before anything that happens after it.

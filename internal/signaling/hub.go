@@ -17,6 +17,7 @@ import (
 	"signald/internal/cluster"
 	"signald/internal/fault"
 	"signald/internal/ice"
+	"signald/internal/identity"
 	"signald/internal/limits"
 	"signald/internal/participants"
 	"signald/internal/protocol"
@@ -83,6 +84,8 @@ type Options struct {
 	Guesses                   *limits.PerIP // failed joins
 	Relayer                   Relayer
 	Chat                      Chat
+	Tokens                    *identity.Keys // nil: no token is good
+	TokensRequired            bool
 	Observer                  Observer // nil: nobody counts
 	Log                       zerolog.Logger
 }
@@ -138,6 +141,7 @@ type client struct {
 	waits     []*participants.Wait // places in lobbies
 	passwords *limits.Bucket
 	resume    string // a resume token from the handshake, for the next join
+	token     string // a join token from the handshake
 
 	outboxes outboxes // of its seats
 }
@@ -152,9 +156,10 @@ func (h *Hub) Connect(s *socketio.Socket) {
 	}
 	var auth struct {
 		ResumeToken string `json:"resume_token"`
+		Token       string `json:"token"`
 	}
 	if json.Unmarshal(s.Auth(), &auth) == nil { // what does not fit is not for us
-		c.resume = auth.ResumeToken
+		c.resume, c.token = auth.ResumeToken, auth.Token
 	}
 	s.Value = c
 	h.opts.Log.Info().Str("sid", s.ID()).Stringer("ip", s.IP()).Str("transport", s.Transport()).Msg("connected")
@@ -287,7 +292,7 @@ func (c *client) emit(event string, payload any) {
 // isGuess reports whether an error is that of a failed guess at a meeting's secrets.
 func isGuess(err error) bool {
 	switch fault.CodeOf(err) {
-	case fault.MeetingNotFound, fault.BadPassword, fault.Forbidden, fault.ResumeExpired:
+	case fault.MeetingNotFound, fault.BadPassword, fault.Forbidden, fault.ResumeExpired, fault.Unauthorized:
 		return true
 	}
 	return false

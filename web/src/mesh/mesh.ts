@@ -88,6 +88,8 @@ export interface JoinOptions {
   name: string;
   hostKey?: string;
   password?: string;
+  /** A join token: who we are, by the word of the application that embeds us. */
+  token?: string;
 }
 
 /** What lets an HTTP beacon say that we left. */
@@ -506,7 +508,7 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
       safetyNumber: number,
     }),
 
-    async join({ meetingId, name, hostKey, password }) {
+    async join({ meetingId, name, hostKey, password, token }) {
       if (status !== "idle") throw new Error("a mesh joins once");
       status = "joining";
       try {
@@ -522,6 +524,7 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
           name,
           ...(hostKey ? { host_key: hostKey } : {}),
           ...(password ? { password } : {}),
+          ...(token ? { token } : {}),
           ...(identity ? { fingerprint: identity.fingerprint } : {}),
           media: { audio: media.audio, video: media.video },
         };

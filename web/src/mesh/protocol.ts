@@ -23,6 +23,8 @@ export interface PeerInfo {
   media: MediaState;
   /** Of its DTLS certificate; "" if it shows none. */
   fingerprint: string;
+  /** Somebody whom the server trusts vouches for the user_id and the name. */
+  verified: boolean;
 }
 
 export interface PeerChange {
@@ -156,6 +158,8 @@ export interface JoinRequest {
   host_key?: string;
   password?: string;
   resume_token?: string;
+  /** Of an application that vouches for the user. */
+  token?: string;
   fingerprint?: string;
   /** For who lets people in. */
   memo?: string;
@@ -386,6 +390,7 @@ const peer: Reader<PeerInfo> = (value, path) => {
     state: presence(o.state, `${path}.state`),
     media: media(o.media, `${path}.media`),
     fingerprint: string(o.fingerprint ?? "", `${path}.fingerprint`),
+    verified: boolean(o.verified ?? false, `${path}.verified`),
   };
 };
 

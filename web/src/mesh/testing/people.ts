@@ -6,6 +6,7 @@ export const person = (peer_id: string): PeerInfo => ({
   name: `name ${peer_id}`,
   role: "guest",
   state: "online",
+  verified: false,
   media: { audio: true, video: true, screen: false, hand: null },
   fingerprint: "",
 });
