@@ -8,7 +8,8 @@ import { fileURLToPath } from "node:url";
 /** A real signald on a free loopback port, with a database of its own. */
 export interface Server {
   readonly url: string;
-  createMeeting(name?: string): Promise<string>;
+  /** From the address, if the server trusts us to say one. */
+  createMeeting(name?: string, from?: string): Promise<string>;
   /** Kills the process without warning; start() brings it back on the same port and database. */
   kill(): Promise<void>;
   start(): Promise<void>;
@@ -63,10 +64,10 @@ export async function startServer(settings: Record<string, string> = {}): Promis
       await end("SIGTERM");
       rmSync(folder, { recursive: true, force: true });
     },
-    async createMeeting(name) {
+    async createMeeting(name, from) {
       const response = await fetch(`http://127.0.0.1:${port}/api/v1/meetings`, {
         method: "POST",
-        headers: { "Content-Type": "application/json" },
+        headers: { "Content-Type": "application/json", ...(from ? { "X-Forwarded-For": from } : {}) },
         body: JSON.stringify(name === undefined ? {} : { name }),
       });
       if (response.status !== 201) throw new Error(`no meeting: ${response.status} ${await response.text()}`);
