@@ -23,15 +23,19 @@ import (
 
 // Config is every setting. Nothing else reads the environment.
 type Config struct {
-	Listen      string `env:"SIGNALD_LISTEN" default:":443" help:"Address to listen on, host:port; no host means every address. Example: 127.0.0.1:8080." group:"Network"`
-	TLS         string `name:"tls" env:"SIGNALD_TLS" oneof:"auto,files,acme,self-signed,off" default:"auto" help:"Where the certificate comes from: files, acme, self-signed, off, or auto: files if a certificate is named, acme if a domain is, off on loopback, else self-signed. off is for loopback, or behind a proxy." group:"Network"`
-	TLSCert     string `name:"tls-cert" env:"SIGNALD_TLS_CERT" placeholder:"FILE" help:"PEM file with the certificate chain. It is read again when it changes." group:"Network"`
-	TLSKey      string `name:"tls-key" env:"SIGNALD_TLS_KEY" placeholder:"FILE" help:"PEM file with the certificate's key." group:"Network"`
-	Domain      string `env:"SIGNALD_DOMAIN" help:"Domain of this server, for ACME and for links. Example: meet.example.org." group:"Network"`
-	ACMECache   string `name:"acme-cache" env:"SIGNALD_ACME_CACHE" default:"acme" placeholder:"DIR" help:"Folder where ACME certificates are kept." group:"Network"`
-	BehindProxy bool   `env:"SIGNALD_BEHIND_PROXY" help:"A proxy in front does TLS: plain HTTP is right on any address." group:"Network"`
-	PublicURL   string `name:"public-url" env:"SIGNALD_PUBLIC_URL" placeholder:"URL" help:"Scheme and host of links to meetings, if not those of the request. Example: https://meet.example.org." group:"Network"`
-	BasePath    string `env:"SIGNALD_BASE_PATH" placeholder:"PATH" help:"Path below which everything is served. Example: /meet." group:"Network"`
+	Listen        string `env:"SIGNALD_LISTEN" default:":443" help:"Address to listen on, host:port; no host means every address. Example: 127.0.0.1:8080." group:"Network"`
+	TLS           string `name:"tls" env:"SIGNALD_TLS" oneof:"auto,files,acme,self-signed,off" default:"auto" help:"Where the certificate comes from: files, acme, self-signed, off, or auto: files if a certificate is named, acme if a domain is, off on loopback, else self-signed. off is for loopback, or behind a proxy." group:"Network"`
+	TLSCert       string `name:"tls-cert" env:"SIGNALD_TLS_CERT" placeholder:"FILE" help:"PEM file with the certificate chain. It is read again when it changes." group:"Network"`
+	TLSKey        string `name:"tls-key" env:"SIGNALD_TLS_KEY" placeholder:"FILE" help:"PEM file with the certificate's key." group:"Network"`
+	Domain        string `env:"SIGNALD_DOMAIN" help:"Domain of this server, for ACME and for links. Example: meet.example.org." group:"Network"`
+	ACMECache     string `name:"acme-cache" env:"SIGNALD_ACME_CACHE" default:"acme" placeholder:"DIR" help:"Folder where ACME certificates are kept." group:"Network"`
+	ACMEDirectory string `name:"acme-directory" env:"SIGNALD_ACME_DIRECTORY" default:"https://acme-v02.api.letsencrypt.org/directory" placeholder:"URL" help:"Directory of the ACME server; the default is Let's Encrypt." group:"Network"`
+	ACMECA        string `name:"acme-ca" env:"SIGNALD_ACME_CA" placeholder:"FILE" help:"PEM file with the roots by which the ACME server is known, if it is a private one." group:"Network"`
+	ACMEEmail     string `name:"acme-email" env:"SIGNALD_ACME_EMAIL" placeholder:"EMAIL" help:"Where the ACME server writes if something is wrong with the certificate." group:"Network"`
+	HTTPListen    string `name:"http-listen" env:"SIGNALD_HTTP_LISTEN" placeholder:"HOST:PORT" help:"Address for plain HTTP beside TLS: it redirects to HTTPS, and answers ACME's http-01. Empty: none. Example: :80." group:"Network"`
+	BehindProxy   bool   `env:"SIGNALD_BEHIND_PROXY" help:"A proxy in front does TLS: plain HTTP is right on any address." group:"Network"`
+	PublicURL     string `name:"public-url" env:"SIGNALD_PUBLIC_URL" placeholder:"URL" help:"Scheme and host of links to meetings, if not those of the request. Example: https://meet.example.org." group:"Network"`
+	BasePath      string `env:"SIGNALD_BASE_PATH" placeholder:"PATH" help:"Path below which everything is served. Example: /meet." group:"Network"`
 
 	TrustedProxies []string `env:"SIGNALD_TRUSTED_PROXIES" placeholder:"CIDR,..." help:"Proxies whose X-Forwarded-For is believed. Example: 10.0.0.0/8,127.0.0.1/32." group:"Network"`
 	AllowedOrigins []string `env:"SIGNALD_ALLOWED_ORIGINS" placeholder:"ORIGIN,..." help:"Origins of other sites whose pages may connect; * is any. Default: the server's own only. Example: https://app.example.org." group:"Network"`
@@ -110,6 +114,15 @@ func (c *Config) Validate() error {
 			bad("SIGNALD_METRICS_LISTEN", "%q is not a host:port on loopback like 127.0.0.1:9464", l)
 		}
 	}
+	if l := c.HTTPListen; l != "" {
+		_, port, err := net.SplitHostPort(l)
+		if _, notNumber := strconv.ParseUint(port, 10, 16); err != nil || notNumber != nil {
+			bad("SIGNALD_HTTP_LISTEN", "%q is not host:port", l)
+		}
+	}
+	if u, err := url.Parse(c.ACMEDirectory); c.tlsMode() == "acme" && (err != nil || u.Scheme != "https" || u.Host == "") {
+		bad("SIGNALD_ACME_DIRECTORY", "%q is not a URL of https", c.ACMEDirectory)
+	}
 	c.choices(bad)
 	c.checkAudit(bad)
 	switch c.tlsMode() {
@@ -122,6 +135,9 @@ func (c *Config) Validate() error {
 			bad("SIGNALD_TLS", "acme needs SIGNALD_DOMAIN")
 		}
 	case "off":
+		if c.HTTPListen != "" {
+			bad("SIGNALD_HTTP_LISTEN", "there is no HTTPS to redirect to")
+		}
 		if !isLoopback(host) && !c.BehindProxy {
 			bad("SIGNALD_TLS", "off is for loopback, where browsers allow camera and microphone without TLS; behind a proxy that does TLS set SIGNALD_BEHIND_PROXY=true")
 		}

@@ -47,10 +47,14 @@ func settings(t testing.TB) (all []setting) {
 // others are values other than the defaults, valid all together.
 var others = map[string]string{
 	"SIGNALD_LISTEN":             "127.0.0.1:8081",
-	"SIGNALD_TLS":                "off",
+	"SIGNALD_TLS":                "self-signed",
 	"SIGNALD_TLS_CERT":           "/tmp/cert.pem",
 	"SIGNALD_TLS_KEY":            "/tmp/key.pem",
 	"SIGNALD_DOMAIN":             "meet.example.org",
+	"SIGNALD_ACME_DIRECTORY":     "https://acme.example.org/dir",
+	"SIGNALD_ACME_CA":            "/tmp/ca.pem",
+	"SIGNALD_ACME_EMAIL":         "ops@example.org",
+	"SIGNALD_HTTP_LISTEN":        "127.0.0.1:8082",
 	"SIGNALD_ACME_CACHE":         "/tmp/acme",
 	"SIGNALD_BEHIND_PROXY":       "true",
 	"SIGNALD_PUBLIC_URL":         "https://meet.example.org",
@@ -193,6 +197,7 @@ func TestEveryProblemIsReportedAtOnce(t *testing.T) {
 		"SIGNALD_LISTEN":             "localhost",
 		"SIGNALD_TLS":                "on",
 		"SIGNALD_TRUSTED_PROXIES":    "10.0.0.0/8,proxy",
+		"SIGNALD_HTTP_LISTEN":        "80",
 		"SIGNALD_ALLOWED_ORIGINS":    "app.example.org",
 		"SIGNALD_PUBLIC_URL":         "meet.example.org",
 		"SIGNALD_BASE_PATH":          "meet/",
@@ -266,7 +271,7 @@ func valid(change func(*Config)) *Config {
 	c := &Config{
 		Listen: "127.0.0.1:8080", TLS: "auto", DatabaseURL: "sqlite:x.db", RateLimits: "on", MaxPeers: 8, MaxMessage: 64 << 10,
 		PingInterval: time.Second, PingTimeout: time.Second, DrainTimeout: time.Second, TURNTTL: time.Hour, AdminSession: time.Hour, AuditIP: "full", LogLevel: "info", LogFormat: "json",
-		TURNTLSListen: ":5349", TURNPorts: "49152-65535",
+		ACMEDirectory: "https://acme.example.org/dir", TURNTLSListen: ":5349", TURNPorts: "49152-65535",
 	}
 	if change != nil {
 		change(c)

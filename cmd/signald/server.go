@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/crypto/acme/autocert"
 
 	"signald/internal/admin"
 	"signald/internal/audit"
@@ -55,6 +56,7 @@ type server struct {
 	http         *http.Server
 	listener     *listener
 	operator     *operator
+	redirector   *redirector
 	webhooks     *webhook.Sender // nil: nobody is told
 	draining     atomic.Bool
 }
@@ -105,7 +107,8 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 		return nil, fmt.Errorf("register with the database: %w", err)
 	}
 	s.elsewhere = limits.NewElsewhere(3 * repeatCounts)
-	if s.tls, err = newTLS(c, log); err != nil {
+	var certificates *autocert.Manager
+	if s.tls, certificates, err = newTLS(c, log); err != nil {
 		return nil, err
 	}
 	servers, err := s.iceServers(ctx)
@@ -150,7 +153,10 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 	if err := s.listenForOperator(counted); err != nil {
 		return nil, err
 	}
-	return s, s.listen(handler)
+	if err := s.listen(handler); err != nil {
+		return nil, err
+	}
+	return s, s.listenForHTTP(certificates)
 }
 
 // listen opens the port.
@@ -183,8 +189,10 @@ func (s *server) Serve(ctx context.Context, stopping func()) error {
 	running.Go(func() { s.runWebhooks(background) })
 	running.Go(func() { s.pruneAudit(background) })
 	running.Go(s.operator.serve)
+	running.Go(s.redirector.serve)
 	defer running.Wait()
 	defer s.operator.close()
+	defer s.redirector.close()
 	defer stopBackground()
 
 	failed := make(chan error, 1)
@@ -236,6 +244,7 @@ func (s *server) endSockets(ctx context.Context) error {
 // Close closes what build opened.
 func (s *server) Close() {
 	s.operator.close()
+	s.redirector.close()
 	if s.listener.Listener != nil {
 		_ = s.listener.Close() // closed by Shutdown as a rule
 	}

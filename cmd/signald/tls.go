@@ -11,44 +11,79 @@ import (
 	"io/fs"
 	"math/big"
 	"net"
+	"net/http"
 	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/crypto/acme"
 	"golang.org/x/crypto/acme/autocert"
 )
 
 var errPermission = fs.ErrPermission
 
-// newTLS makes the TLS settings; nil means plain HTTP.
-func newTLS(c *Config, log zerolog.Logger) (*tls.Config, error) {
-	base := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
+// newTLS makes the TLS settings; nil means plain HTTP. The manager is nil without ACME.
+func newTLS(c *Config, log zerolog.Logger) (*tls.Config, *autocert.Manager, error) {
+	base := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}, CipherSuites: withForwardSecrecy}
 	switch c.tlsMode() {
 	case "off":
-		return nil, nil
+		return nil, nil, nil
 	case "files":
 		files := &certFiles{cert: c.TLSCert, key: c.TLSKey, log: log}
 		if err := files.readLocked(); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		base.GetCertificate = files.get
 	case "acme":
-		manager := &autocert.Manager{
-			Prompt: autocert.AcceptTOS, HostPolicy: autocert.HostWhitelist(c.Domain), Cache: autocert.DirCache(c.ACMECache),
+		manager, err := newManager(c)
+		if err != nil {
+			return nil, nil, err
 		}
 		base.GetCertificate = manager.GetCertificate
-		base.NextProtos = append(base.NextProtos, "acme-tls/1")
+		base.NextProtos = append(base.NextProtos, acme.ALPNProto)
+		return base, manager, nil
 	case "self-signed":
 		cert, err := selfSigned(c.Domain)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		log.Warn().Msg("the certificate is self-signed: browsers will warn; set SIGNALD_DOMAIN or SIGNALD_TLS_CERT and SIGNALD_TLS_KEY")
 		base.Certificates = []tls.Certificate{cert}
 	}
-	return base, nil
+	return base, nil, nil
+}
+
+// withForwardSecrecy are the ciphers of TLS 1.2; those of 1.3 are all good.
+var withForwardSecrecy = []uint16{
+	tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+	tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+	tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+}
+
+// newManager gets certificates from an ACME server, keeps them in the cache, and renews
+// them a month before they expire; the old one stays while that does not work.
+func newManager(c *Config) (*autocert.Manager, error) {
+	client := &acme.Client{DirectoryURL: c.ACMEDirectory}
+	if c.ACMECA != "" {
+		pem, err := os.ReadFile(c.ACMECA)
+		if err != nil {
+			return nil, fmt.Errorf("read the roots of the ACME server: %w", err)
+		}
+		roots := x509.NewCertPool()
+		if !roots.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("read the roots of the ACME server: no certificate in %s", c.ACMECA)
+		}
+		client.HTTPClient = &http.Client{
+			Timeout:   30 * time.Second,
+			Transport: &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}, IdleConnTimeout: time.Minute},
+		}
+	}
+	return &autocert.Manager{
+		Prompt: autocert.AcceptTOS, HostPolicy: autocert.HostWhitelist(c.Domain), Cache: autocert.DirCache(c.ACMECache),
+		Client: client, Email: c.ACMEEmail,
+	}, nil
 }
 
 // certFiles is a certificate that is read again when its file changes.

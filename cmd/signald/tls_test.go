@@ -73,7 +73,7 @@ func TestCertificateIsReadAgainWhenItChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p.write(t, "first.example")
 		var log bytes.Buffer
-		config, err := newTLS(valid(func(c *Config) { c.TLSCert, c.TLSKey = p.cert, p.key }), zerolog.New(&log))
+		config, _, err := newTLS(valid(func(c *Config) { c.TLSCert, c.TLSKey = p.cert, p.key }), zerolog.New(&log))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -164,7 +164,7 @@ func TestServesTheCertificateOfTheFiles(t *testing.T) {
 }
 
 func TestACMEIsForTheDomainAlone(t *testing.T) {
-	config, err := newTLS(valid(func(c *Config) { c.Domain, c.ACMECache = "meet.example.org", t.TempDir() }), zerolog.Nop())
+	config, _, err := newTLS(valid(func(c *Config) { c.Domain, c.ACMECache = "meet.example.org", t.TempDir() }), zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +181,7 @@ func TestACMEIsForTheDomainAlone(t *testing.T) {
 }
 
 func TestPlainHTTPHasNoTLS(t *testing.T) {
-	if config, err := newTLS(valid(nil), zerolog.Nop()); config != nil || err != nil {
+	if config, _, err := newTLS(valid(nil), zerolog.Nop()); config != nil || err != nil {
 		t.Errorf("%v, %v", config, err)
 	}
 }

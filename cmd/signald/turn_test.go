@@ -119,7 +119,7 @@ func TestTURNOverTLSIsToldOfWithACertificateThatBrowsersTake(t *testing.T) {
 			}
 			s := &server{config: config, log: zerolog.Nop()}
 			var err error
-			if s.tls, err = newTLS(config, s.log); err != nil {
+			if s.tls, _, err = newTLS(config, s.log); err != nil {
 				t.Fatal(err)
 			}
 			told, err := s.iceServers(t.Context())
