@@ -1,0 +1,143 @@
+package e2e
+
+import (
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"signald/internal/testnode"
+	"signald/internal/testredis"
+)
+
+// deployTool runs a program that reads files of deploy/.
+func deployTool(t *testing.T, program string, args ...string) {
+	t.Helper()
+	if _, err := exec.LookPath(program); err != nil {
+		t.Fatalf("%s is missing: scripts/deps.sh installs it", program)
+	}
+	cmd := exec.CommandContext(t.Context(), program, args...)
+	cmd.Env = append(os.Environ(), "HOME="+t.TempDir())
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%s %s: %v\n%s", program, strings.Join(args, " "), err, out)
+	}
+}
+
+func TestAlertsGoOffWhenTheyShould(t *testing.T) {
+	deployTool(t, "promtool", "check", "config", "../../deploy/prometheus/prometheus.yaml")
+	deployTool(t, "promtool", "test", "rules", "../../deploy/prometheus/alerts_test.yaml")
+}
+
+func TestFileForSystemdIsUnderstoodAndStrict(t *testing.T) {
+	unit, err := os.ReadFile("../../deploy/systemd/signald.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "signald.service")
+	text := strings.Replace(string(unit), "/usr/local/bin/signald serve", "/bin/true", 1) // one that is there
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	deployTool(t, "systemd-analyze", "verify", file)
+	deployTool(t, "systemd-analyze", "security", "--offline=true", "--threshold=20", file) // of 100, the fewer the stricter
+}
+
+func TestFileForCaddyIsUnderstood(t *testing.T) {
+	deployTool(t, "caddy", "validate", "--adapter", "caddyfile", "--config", "../../deploy/caddy/Caddyfile")
+}
+
+// Alerts and graphs of what does not exist would never say a word.
+func TestAlertsAndGraphsAreOfMetricsThatExist(t *testing.T) {
+	addr, turn := loopback(t), loopback(t)
+	n := testnode.New(t, "SIGNALD_METRICS_LISTEN="+addr, "SIGNALD_REDIS_URL="+testredis.URL(t),
+		"SIGNALD_TURN_LISTEN="+turn, "SIGNALD_TURN_PUBLIC_IP=127.0.0.1", "SIGNALD_TURN_SECRET=s",
+		"SIGNALD_WEBHOOK_URL=http://127.0.0.1:1/", "SIGNALD_WEBHOOK_SECRET=whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")
+	n.Start()
+	_, text := do(t, from("127.0.0.1"), "GET", "http://"+addr+"/metrics", "")
+	name := regexp.MustCompile(`\bsignald_[a-z_]+`)
+	for _, file := range []string{"prometheus/alerts.yaml", "grafana/signald.json"} {
+		b, err := os.ReadFile(filepath.Join("../../deploy", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, metric := range name.FindAllString(string(b), -1) {
+			base := strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(metric, "_bucket"), "_sum"), "_count")
+			if !strings.Contains(text, "# TYPE "+base+" ") && !appearsWithUse[base] {
+				t.Errorf("%s asks for %s, which the server does not have", file, metric)
+			}
+		}
+	}
+}
+
+// appearsWithUse are counters by label, which have no value before something was counted.
+var appearsWithUse = map[string]bool{
+	"signald_store_errors_total": true, "signald_events_total": true, "signald_event_duration_seconds": true, "signald_geo_lookups_total": true,
+}
+
+// manifest is what is looked at of an object for Kubernetes.
+type manifest struct {
+	Kind string
+	Data map[string]string
+	Spec struct {
+		Template struct {
+			Spec struct {
+				TerminationGracePeriodSeconds int `yaml:"terminationGracePeriodSeconds"`
+				Containers                    []struct {
+					StartupProbe   probe `yaml:"startupProbe"`
+					ReadinessProbe probe `yaml:"readinessProbe"`
+					LivenessProbe  probe `yaml:"livenessProbe"`
+					Lifecycle      struct {
+						PreStop struct{ Sleep struct{ Seconds int } } `yaml:"preStop"`
+					}
+				}
+			}
+		}
+	}
+}
+
+type probe struct {
+	HTTPGet struct{ Path, Port string } `yaml:"httpGet"`
+}
+
+func TestKubernetesAsksTheRightPathsAndLeavesTimeToDrain(t *testing.T) {
+	f, err := os.Open("../../deploy/kubernetes/signald.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	kinds := map[string]manifest{}
+	for decoder := yaml.NewDecoder(f); ; {
+		var m manifest
+		if err := decoder.Decode(&m); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		kinds[m.Kind] = m
+	}
+	for _, kind := range []string{"ConfigMap", "Deployment", "Service", "Ingress", "PodDisruptionBudget"} {
+		if kinds[kind].Kind == "" {
+			t.Fatalf("no %s in %v", kind, kinds)
+		}
+	}
+	pod := kinds["Deployment"].Spec.Template.Spec
+	c := pod.Containers[0]
+	if c.StartupProbe.HTTPGet.Path != "/healthz" || c.LivenessProbe.HTTPGet.Path != "/healthz" || c.ReadinessProbe.HTTPGet.Path != "/readyz" {
+		t.Errorf("probes: %+v", c)
+	}
+	drain, err := time.ParseDuration(kinds["ConfigMap"].Data["SIGNALD_DRAIN_TIMEOUT"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	sleep := c.Lifecycle.PreStop.Sleep.Seconds
+	if sleep == 0 || pod.TerminationGracePeriodSeconds <= sleep+int(drain.Seconds()) {
+		t.Errorf("%d s to end, of which it sleeps %d and drains %v", pod.TerminationGracePeriodSeconds, sleep, drain)
+	}
+}
