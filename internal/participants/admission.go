@@ -181,10 +181,30 @@ func (a *admission) changed(tx *store.Tx, kind rooms.Kind, p store.Participant, 
 	a.state = *tx.State()
 }
 
+// undo is the departure of who was let in and could not be told so. Who has come back
+// is away again, with the token to come back with.
+func (a *admission) undo() departure {
+	d := departure{meetingID: a.join.MeetingID, peerID: a.who.PeerID, connID: a.conn.ID, reason: ReasonLeave}
+	if a.resumed {
+		d.reason, d.away, d.token, d.keeper = ReasonTimeout, true, string(HashSecret(a.join.ResumeToken)), a.cameFrom
+	}
+	return d
+}
+
+// owes reports whether a return with this token is yet to be undone.
+func (s *Service) owes(token []byte) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(slices.Concat(s.late, s.retrying), func(d departure) bool { return d.token == string(token) })
+}
+
 // resume gives the seat of a token to this connection; the token is used up.
 func (a *admission) resume(ctx context.Context, tx *store.Tx) error {
 	p, err := tx.ByResume(ctx, HashSecret(a.join.ResumeToken))
 	if errors.Is(err, store.ErrParticipantNotFound) {
+		if a.service.owes(HashSecret(a.join.ResumeToken)) {
+			return fault.New(fault.Unavailable)
+		}
 		return fault.New(fault.ResumeExpired)
 	}
 	if err != nil {

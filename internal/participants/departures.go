@@ -19,6 +19,10 @@ type departure struct {
 	reason string
 	away   bool // the seat is kept for the grace time
 	again  bool // it was tried before, and may have been done then
+
+	// Of a return that could not be finished: the hash of the token it was made with, which
+	// is good again, and the node that keeps messages for it.
+	token, keeper string
 }
 
 // Leave takes the participant out of the meeting, now. A store that cannot take it
@@ -129,6 +133,9 @@ func (s *Service) depart(ctx context.Context, d departure) error {
 			now := time.Now()
 			p.State, p.AwaySince = store.Away, &now
 			p.NodeID = s.opts.NodeID // which keeps messages for it: its own may be dead
+			if d.token != "" {
+				p.ResumeHash, p.NodeID = []byte(d.token), d.keeper
+			}
 			changes = append(changes, rooms.Change{Rev: tx.NextRev(), Kind: rooms.Changed, Peer: peerOf(p)})
 			return tx.Update(ctx, p)
 		}

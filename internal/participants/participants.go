@@ -101,9 +101,10 @@ type Service struct {
 
 	stats Stats
 
-	mu   sync.Mutex
-	late []departure // those that the store could not take yet
-	owed []debt      // what other nodes still hold for participants of this one
+	mu       sync.Mutex
+	late     []departure // those that the store could not take yet
+	retrying []departure // of those, what is being tried right now
+	owed     []debt      // what other nodes still hold for participants of this one
 
 	doubtful map[string]bool   // meetings of which a change may have been made unanswered
 	waits    map[string]string // tickets that wait at this node, and their connections
@@ -174,7 +175,7 @@ func (s *Service) Join(ctx context.Context, j *protocol.Join, c Connection) (*Jo
 	}
 	if err != nil {
 		if a.who.PeerID != "" && errors.Is(err, store.ErrUnavailable) { // it may have been done all the same
-			s.postpone(departure{meetingID: j.MeetingID, peerID: a.who.PeerID, connID: c.ID, reason: ReasonLeave})
+			s.postpone(a.undo())
 		}
 		return nil, s.settle(j.MeetingID, nil, err)
 	}
@@ -183,9 +184,7 @@ func (s *Service) Join(ctx context.Context, j *protocol.Join, c Connection) (*Jo
 	}
 	joined, err := s.seat(ctx, a)
 	if err != nil {
-		_ = s.depart(context.WithoutCancel(ctx), departure{ // kept and tried again
-			meetingID: j.MeetingID, peerID: a.who.PeerID, connID: c.ID, reason: ReasonLeave,
-		})
+		_ = s.depart(context.WithoutCancel(ctx), a.undo()) // kept and tried again
 		return nil, translate(err)
 	}
 	return joined, nil

@@ -142,8 +142,13 @@ func (s *Service) reclaim(ctx context.Context) error {
 func (s *Service) retryLate(ctx context.Context) {
 	s.mu.Lock()
 	late := s.late
-	s.late = nil
+	s.late, s.retrying = nil, late
 	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.retrying = nil
+		s.mu.Unlock()
+	}()
 	for i, d := range late {
 		if err := s.depart(ctx, d); err != nil { // it was put back
 			s.mu.Lock()

@@ -137,7 +137,7 @@ func TestOneOfManyWhoUseATokenAtOnceGetsTheSeat(t *testing.T) {
 
 func TestResumeThatTheStoreCouldNotTakeMayBeTriedAgain(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
-		for i, fate := range []fate{refusedAll, undone} {
+		for i, fate := range []fate{refusedAll, undone, savedYet} {
 			id := fmt.Sprint("k", i)
 			create(t, db, id)
 			f := &flaky{Store: db}
@@ -146,10 +146,17 @@ func TestResumeThatTheStoreCouldNotTakeMayBeTriedAgain(t *testing.T) {
 			s.Disconnected(context.Background(), first.Seat, "")
 			f.meet(fate)
 			s.refused(protocol.Join{MeetingID: id, ResumeToken: first.ResumeToken}, fault.Unavailable)
+			if fate == savedYet { // until it is undone
+				s.refused(protocol.Join{MeetingID: id, ResumeToken: first.ResumeToken}, fault.Unavailable)
+			}
 			stop := s.run() // undoes what may have been done, and finds that nothing was
 			eventually(t, "nothing is left to undo", func() bool { return s.Late() == 0 })
-			second := s.join(protocol.Join{MeetingID: id, ResumeToken: first.ResumeToken})
-			if !second.Resumed || !second.Seat.Seated() {
+			second, err := s.tryJoin(context.Background(), protocol.Join{MeetingID: id, ResumeToken: first.ResumeToken, Version: 2})
+			for fault.CodeOf(err) == fault.Unavailable { // what is being undone right now is not counted as left
+				second, err = s.tryJoin(context.Background(), protocol.Join{MeetingID: id, ResumeToken: first.ResumeToken, Version: 2})
+			}
+			must(t, err)
+			if !second.Resumed || !second.Seat.Seated() || second.Seat.PeerID != first.Seat.PeerID {
 				t.Errorf("fate %d: resumed %v, seated %v", fate, second.Resumed, second.Seat.Seated())
 			}
 			stop()
@@ -196,6 +203,31 @@ func TestAuthenticateLeavesTheTokenGood(t *testing.T) {
 		for _, wrong := range []string{"", "rt_x", g.Seat.PeerID} {
 			_, _, err := s.Authenticate(context.Background(), wrong)
 			wantCode(t, wrong, err, fault.Unauthorized)
+		}
+	})
+}
+
+func TestResumeIntoARoomThatCannotBeReadMayBeTriedAgain(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		create(t, db, "k")
+		first := serve(t, db, oneOfMany, named("n2")).join(protocol.Join{})
+		broken := true
+		s := serve(t, db, oneOfMany, func(o *options) {
+			read := o.loader
+			o.loader = func(ctx context.Context, id string) (rooms.Roster, error) {
+				if broken {
+					return rooms.Roster{}, fmt.Errorf("the test wants it so: %w", store.ErrUnavailable)
+				}
+				return read(ctx, id)
+			}
+		})
+		s.refused(protocol.Join{ResumeToken: first.ResumeToken}, fault.Unavailable)
+		if p, stored := row(t, db, first.Seat.PeerID); !stored || p.State != store.Away || p.NodeID != "n2" {
+			t.Errorf("stored %v, %q, at %q", stored, p.State, p.NodeID)
+		}
+		broken = false
+		if second := s.join(protocol.Join{ResumeToken: first.ResumeToken}); !second.Resumed || second.Seat.PeerID != first.Seat.PeerID {
+			t.Errorf("resumed %v as %s", second.Resumed, second.Seat.PeerID)
 		}
 	})
 }
