@@ -354,7 +354,9 @@ func TestRosterFollowsTheStoreAtOnceWhileTheWireIsDown(t *testing.T) {
 			create(t, db, key)
 			s := serve(t, db, oneOfMany, func(o *options) { o.Cluster = wire{up: up} })
 			watch := s.join(protocol.Join{MeetingID: key, UserID: "watch"})
-			serve(t, db, oneOfMany, named("n2")).join(protocol.Join{MeetingID: key, UserID: "theirs"})
+			other := serve(t, db, oneOfMany, named("n2"))
+			must(t, other.Register(t.Context())) // or a slow test would see its participant abandoned, and hear of that
+			other.join(protocol.Join{MeetingID: key, UserID: "theirs"})
 			s.sweep()
 			if known := len(roster(watch).Peers) == 2; known == up {
 				t.Errorf("up %v: after one look it is known: %v", up, known)
