@@ -46,7 +46,7 @@ const (
 	countEvery     = 5 * time.Second
 	firstRetry     = time.Second
 	lastRetry      = 5 * time.Minute
-	longestPause   = 30 * time.Second // without trying anything, while nothing can be delivered
+	longestPause   = 10 * time.Second // without trying anything, while nothing can be delivered
 	giveUpAfter    = 24 * time.Hour
 )
 
@@ -95,7 +95,7 @@ func (s *Sender) Wake() {
 // Run sends until ctx ends.
 func (s *Sender) Run(ctx context.Context) {
 	defer s.client.CloseIdleConnections()
-	var counted time.Time
+	var counted, pausedUntil time.Time
 	lost := 0 // rounds in a row in which nothing was delivered
 	for ctx.Err() == nil {
 		if time.Since(counted) >= countEvery {
@@ -104,18 +104,19 @@ func (s *Sender) Run(ctx context.Context) {
 				s.opts.Observer.WebhooksPending(n, oldest)
 			}
 		}
-		delivered, failed := s.round(ctx)
-		wait, woken := pollEvery, s.woken
-		switch {
-		case delivered > 0:
+		woken := s.woken
+		if time.Now().Before(pausedUntil) {
+			woken = nil
+		} else if delivered, failed := s.round(ctx); delivered > 0 {
 			lost = 0
 			continue // there may be more
-		case failed > 0:
+		} else if failed > 0 {
 			lost++
-			wait, woken = max(pollEvery, min(backoff(lost), longestPause)), nil
+			pausedUntil = time.Now().Add(min(backoff(lost), longestPause))
+			woken = nil
 		}
 		select {
-		case <-time.After(wait):
+		case <-time.After(pollEvery):
 		case <-woken:
 		case <-ctx.Done():
 		}
