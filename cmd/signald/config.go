@@ -51,7 +51,7 @@ type Config struct {
 	TokensRequired bool          `env:"SIGNALD_TOKENS_REQUIRED" help:"Nobody joins without a join token." group:"Access"`
 	RateLimits     string        `env:"SIGNALD_RATE_LIMITS" oneof:"on,off" default:"on" help:"Limits on events, creations and failed guesses; off is for load tests." group:"Access"`
 
-	AuditEvents    []string      `env:"SIGNALD_AUDIT_EVENTS" placeholder:"GROUP,..." help:"What is recorded beside creations: actions (kick, end), logins (failed ones of the admin). Default: nothing. Example: actions,logins." group:"Audit"`
+	AuditEvents    []string      `env:"SIGNALD_AUDIT_EVENTS" placeholder:"GROUP,..." help:"What is recorded beside creations: actions (kick, ban, end), logins (failed ones of the admin). Default: nothing. Example: actions,logins." group:"Audit"`
 	AuditIP        string        `name:"audit-ip" env:"SIGNALD_AUDIT_IP" oneof:"full,truncated,hashed" default:"full" help:"How addresses are kept in the audit: full; truncated to the /24 of IPv4 or the /48 of IPv6; or hashed with SIGNALD_AUDIT_IP_KEY." group:"Audit"`
 	AuditIPKey     string        `name:"audit-ip-key" env:"SIGNALD_AUDIT_IP_KEY" placeholder:"KEY" help:"Key of hashed addresses, the same at all nodes: at least 16 random characters." group:"Audit" secret:"true"`
 	AuditRetention time.Duration `env:"SIGNALD_AUDIT_RETENTION" default:"0s" help:"How long rows of the audit are kept, at least 24h; 0: for ever. Example: 8760h, a year." group:"Audit"`

@@ -11,12 +11,12 @@ import (
 
 // Groups of events that may be recorded beside creations.
 const (
-	Actions = "actions" // what hosts and the admin do to others: kick, end
+	Actions = "actions" // what hosts and the admin do to others: kick, ban, end
 	Logins  = "logins"  // failed logins of the admin
 )
 
 var groupOf = map[string]string{
-	store.EventKick: Actions, store.EventEnd: Actions, store.EventLoginFailed: Logins,
+	store.EventKick: Actions, store.EventBan: Actions, store.EventEnd: Actions, store.EventLoginFailed: Logins,
 }
 
 // Recorder writes events into the audit. A nil one writes none.

@@ -392,3 +392,35 @@ func TestHostIsSucceededAndTheKeyWinsBack(t *testing.T) {
 		}
 	}, "SIGNALD_GRACE=1s")
 }
+
+func TestWhatHostsDoToOthersIsInTheAuditIfWanted(t *testing.T) {
+	t.Parallel()
+	n := testnode.Start(t, append([]string{"SIGNALD_AUDIT_EVENTS=actions"}, proxied...)...)
+	m := meeting(t, n, nil)
+	host := joinFrom(t, n, "192.0.2.1", asHost(m), newInbox())
+	eve, mallory := joinFrom(t, n, "192.0.2.2", as(m, "eve"), newInbox()), joinFrom(t, n, "192.0.2.3", as(m, "mallory"), newInbox())
+	wantCode(t, eve.Moderate(ctx(t), protocol.Moderate{Action: "kick", PeerID: mallory.PeerID()}), fault.Forbidden)
+	moderate(t, host, protocol.Moderate{Action: "mute", PeerID: eve.PeerID()})
+	moderate(t, host, protocol.Moderate{Action: "kick", PeerID: eve.PeerID()})
+	moderate(t, host, protocol.Moderate{Action: "ban", PeerID: mallory.PeerID()})
+	moderate(t, host, protocol.Moderate{Action: "end"})
+
+	type event struct {
+		Kind, Actor, Subject, IP string
+		MeetingID                string `json:"meeting_id"`
+	}
+	var got struct{ Items []event }
+	for c := ctx(t); len(got.Items) < 3; { // the ack of the last comes before its row
+		if err := client.Request(c, http.MethodGet, n.URL, "/api/v1/admin/events", testnode.AdminToken, nil, &got); err != nil {
+			t.Fatalf("%+v: %v", got.Items, err)
+		}
+	}
+	want := []event{
+		{"end", "host", "", "192.0.2.1", m.MeetingID},
+		{"ban", "host", "mallory", "192.0.2.1", m.MeetingID},
+		{"kick", "host", "eve", "192.0.2.1", m.MeetingID},
+	}
+	if !slices.Equal(got.Items, want) {
+		t.Errorf("%+v", got.Items)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"signald/internal/fault"
 	"signald/internal/participants"
 	"signald/internal/protocol"
+	"signald/internal/store"
 )
 
 func (c *client) control(ctx context.Context, p *protocol.Control) (any, error) {
@@ -34,11 +35,24 @@ func (c *client) moderate(ctx context.Context, m *protocol.Moderate) (any, error
 	if err != nil {
 		return nil, err
 	}
-	return nil, c.hub.participants.Moderate(ctx, seat, m, func() {
+	target, _ := seat.Room().Peer(m.PeerID) // before it is out
+	err = c.hub.participants.Moderate(ctx, seat, m, func() {
 		c.event.Ack(protocol.Done{OK: true})
 		c.hub.opts.Log.Info().Str("peer", seat.PeerID).Str("action", m.Action).Str("target", m.PeerID).
 			Str("meeting", logName(seat.MeetingID)).Msg("moderated")
 	})
+	if kind, recorded := recordedAs[m.Action]; err == nil && recorded {
+		c.hub.opts.Recorder.Record(ctx, store.NewAuditEvent{
+			Kind: kind, MeetingID: seat.MeetingID, Actor: "host", Subject: target.UserID,
+			IP: c.socket.IP(), UserAgent: c.socket.UserAgent(),
+		})
+	}
+	return nil, err
+}
+
+// recordedAs are the actions of hosts that the audit knows.
+var recordedAs = map[string]string{
+	protocol.ActionKick: store.EventKick, protocol.ActionBan: store.EventBan, protocol.ActionEnd: store.EventEnd,
 }
 
 // waitIn keeps a place in a lobby, and answers the join that came to it.

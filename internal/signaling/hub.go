@@ -67,11 +67,17 @@ type Observer interface {
 	Relayed(rooms.Outcome, error)
 }
 
+// Recorder writes down what hosts do to others; that it cannot is its own trouble.
+type Recorder interface {
+	Record(context.Context, store.NewAuditEvent)
+}
+
 type nobody struct{}
 
-func (nobody) Event(string, fault.Code, time.Duration) {}
-func (nobody) Joined(bool)                             {}
-func (nobody) Relayed(rooms.Outcome, error)            {}
+func (nobody) Event(string, fault.Code, time.Duration)     {}
+func (nobody) Record(context.Context, store.NewAuditEvent) {}
+func (nobody) Joined(bool)                                 {}
+func (nobody) Relayed(rooms.Outcome, error)                {}
 
 // Options of a Hub.
 type Options struct {
@@ -87,6 +93,7 @@ type Options struct {
 	Tokens                    *identity.Keys // nil: no token is good
 	TokensRequired            bool
 	Observer                  Observer // nil: nobody counts
+	Recorder                  Recorder // nil: nobody writes down
 	Log                       zerolog.Logger
 }
 
@@ -114,6 +121,9 @@ const (
 func New(p Participants, m Meetings, opts Options) *Hub {
 	if opts.Observer == nil {
 		opts.Observer = nobody{}
+	}
+	if opts.Recorder == nil {
+		opts.Recorder = nobody{}
 	}
 	return &Hub{
 		participants: p, meetings: m, opts: opts,

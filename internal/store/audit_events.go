@@ -11,6 +11,7 @@ import (
 // The kinds of an AuditEvent.
 const (
 	EventKick        = "kick"         // someone was thrown out of a meeting
+	EventBan         = "ban"          // and is to stay away
 	EventEnd         = "end"          // a meeting was ended
 	EventLoginFailed = "login_failed" // somebody failed to prove to be the admin
 )
