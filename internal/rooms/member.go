@@ -143,8 +143,12 @@ func (m *Member) Route(to string) Route {
 	return Route{Node: s.NodeID, After: from.since}
 }
 
-// deliverLocked hands a signal to its receiver, after the news of who sent it.
+// deliverLocked hands a signal to its receiver, after the news of who sent it. Who
+// has been taken out is not heard any more, though its own node may not know yet.
 func (r *Room) deliverLocked(from, to string, f Frame) (Outcome, Route) {
+	if r.index[from] == nil && slices.Contains(r.gone, from) {
+		return Unseated, Route{}
+	}
 	s := r.index[to]
 	if s == nil {
 		if slices.Contains(r.gone, to) {

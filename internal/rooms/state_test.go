@@ -125,6 +125,24 @@ func TestNoticeAndReasonSurviveAHole(t *testing.T) {
 	})
 }
 
+// The node of who was kicked may learn of it last.
+func TestSignalsOfWhoIsOutAreNotDelivered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t)
+		_, b := h.join(person("p_b", "c"))
+		h.apply(h.truth.put(at(other, "p_eve", "c")), h.truth.leave("p_eve", "kicked"))
+		var outcome rooms.Outcome
+		h.Deliver("k", "p_eve", "p_b", 0, []byte("psst"), func(o rooms.Outcome, _ rooms.Route) { outcome = o })
+		if outcome != rooms.Unseated || slices.Contains(only[string](b), "psst") {
+			t.Errorf("%v, told %v", outcome, only[string](b))
+		}
+		h.Deliver("k", "p_unknown", "p_b", 0, []byte("hello"), func(o rooms.Outcome, _ rooms.Route) { outcome = o })
+		if outcome != rooms.Delivered { // whose joining was lost on the way
+			t.Errorf("%v", outcome)
+		}
+	})
+}
+
 func TestLobbyIsForHostsAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := open(t)
