@@ -69,6 +69,7 @@ test("a program in Node takes part by the package", async ({ server, visitor }) 
 });
 
 test("the package tells its types, of events too", async () => {
+  test.setTimeout(120_000); // a compiler on a busy machine
   const folder = project({
     "use.ts": `
       import { openMesh } from "signald-mesh";

@@ -15,6 +15,8 @@ export interface Api {
   /** Refused with `meeting_not_found` if the key fits no meeting. */
   meeting(key: string): Promise<MeetingInfo>;
   ice(resumeToken: string): Promise<{ ice_servers: IceServer[]; ice_ttl_s: number }>;
+  /** Who is, or was, in a meeting, as CSV; for its host. */
+  attendees(key: string, hostKey: string): Promise<Blob>;
   /** Where a beacon reports that a participant has left. */
   readonly leaveUrl: string;
 }
@@ -22,10 +24,9 @@ export interface Api {
 const requestTimeoutMs = 10_000;
 
 export function createApi(base: string, request: typeof fetch = (...args) => fetch(...args)): Api {
-  async function call(path: string, init?: RequestInit): Promise<unknown> {
-    let response: Response;
+  async function ask(path: string, init?: RequestInit): Promise<Response> {
     try {
-      response = await request(new URL(path, base), {
+      return await request(new URL(path, base), {
         ...init,
         cache: "no-store",
         signal: AbortSignal.timeout(requestTimeoutMs),
@@ -33,6 +34,10 @@ export function createApi(base: string, request: typeof fetch = (...args) => fet
     } catch (cause) {
       throw localError("unreachable", "the server could not be reached", cause);
     }
+  }
+
+  async function call(path: string, init?: RequestInit): Promise<unknown> {
+    const response = await ask(path, init);
     const body: unknown = await response.json().catch(() => undefined);
     if (response.ok) return body;
     throw refusal(response.status, body);
@@ -53,6 +58,13 @@ export function createApi(base: string, request: typeof fetch = (...args) => fet
     async meeting(key) {
       const body = await call(`api/v1/meetings/${encodeURIComponent(key)}`);
       return checked(() => parseMeetingInfo(body));
+    },
+
+    async attendees(key, hostKey) {
+      const path = `api/v1/meetings/${encodeURIComponent(key)}/attendees?format=csv`;
+      const response = await ask(path, { headers: { Authorization: `Bearer ${hostKey}` } });
+      if (response.ok) return response.blob();
+      throw refusal(response.status, await response.json().catch(() => undefined));
     },
 
     async ice(resumeToken) {

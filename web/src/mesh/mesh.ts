@@ -2,6 +2,7 @@
  * One participation in one meeting: the roster, a Peer for everyone in it, and coming back after the
  * signaling connection was lost. Media never stops for that: peers live as long as we are who we are.
  */
+import { enter } from "./admission.ts";
 import type { Api } from "./api.ts";
 import type { Wish } from "./budget.ts";
 import { type Chat, createChat } from "./chat.ts";
@@ -12,11 +13,13 @@ import { createPeer, noTracks, type Peer, type PeerState, type Tracks } from "./
 import type {
   ChatMessage,
   ChatUpdate,
+  Control,
   IceServer,
   JoinAck,
   JoinRequest,
   MediaState,
   MeetingState,
+  Moderate,
   Moderated,
   PeerInfo,
   Policy,
@@ -24,6 +27,7 @@ import type {
   RosterDelta,
   SignalIn,
   Typing,
+  Waiter,
 } from "./protocol.ts";
 import { type Quality, unknownQuality } from "./quality.ts";
 import { createRoster, type RosterDiff, type RosterView } from "./roster.ts";
@@ -33,8 +37,8 @@ import { listenTo } from "./speakers.ts";
 import { safetyNumber } from "./trust.ts";
 import { createUplink } from "./uplink.ts";
 
-/** `reconnecting`: no signaling at present; media flows on. */
-export type MeshStatus = "idle" | "joining" | "joined" | "reconnecting" | "ended";
+/** `waiting`: in the lobby. `reconnecting`: no signaling at present; media flows on. */
+export type MeshStatus = "idle" | "joining" | "waiting" | "joined" | "reconnecting" | "ended";
 
 export interface PeerView {
   info: PeerInfo;
@@ -61,6 +65,10 @@ export interface MeshView {
   /** All that the host can change, the policy too. */
   meeting: MeetingState | null;
   peers: PeerView[];
+  /** Who waits to be let in, if we lead. */
+  waiting: Waiter[];
+  /** Spares the lobby when we join this meeting another time; "" if it has none for us. */
+  admissionToken: string;
   /** To be compared by word of mouth: the same for all who see the same certificates. Null if there is none. */
   safetyNumber: string | null;
 }
@@ -90,6 +98,9 @@ export interface JoinOptions {
   password?: string;
   /** A join token: who we are, by the word of the application that embeds us. */
   token?: string;
+  /** For who lets people in. */
+  memo?: string;
+  admissionToken?: string;
 }
 
 /** What lets an HTTP beacon say that we left. */
@@ -110,6 +121,10 @@ export interface Mesh {
   /** What we say of it to the others. May be called at any time. */
   setMedia(media: MediaState): void;
   rename(name: string): Promise<void>;
+  /** For who leads: changes what the meeting allows. */
+  control(change: Control): Promise<void>;
+  /** For who leads: lets in, mutes, removes. */
+  moderate(request: Moderate): Promise<void>;
   /** What of a peer is shown here, so that it sends no more than that. */
   show(peerId: string, wish: Wish): void;
   /** Out at once, and for good. Returns the seat that was left, for a beacon. */
@@ -157,6 +172,7 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
   let number: string | null = null;
   let meetingName = "";
   let meeting: MeetingState | null = null;
+  let waiting: Waiter[] = [];
   let iceServers: IceServer[] = [];
   let iceTimer: ReturnType<typeof setTimeout> | undefined;
   let rejoinTimer: ReturnType<typeof setTimeout> | undefined;
@@ -322,6 +338,7 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
     role = ack.role;
     meetingName = ack.meeting.name;
     meeting = ack.meeting;
+    if (request && ack.admission_token) request = { ...request, admission_token: ack.admission_token };
     rejoinAttempts = 0;
     setIce(ack.ice_servers, ack.ice_ttl_s);
     status = "joined";
@@ -454,6 +471,11 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
     meeting = next;
     changed();
   });
+  signaling.on("lobby", (lobby) => {
+    if (!ours(lobby.meeting_id)) return;
+    waiting = lobby.waiting;
+    changed();
+  });
   signaling.on("moderated", (moderated) => {
     if (ours(moderated.meeting_id)) events.emit("moderated", moderated);
   });
@@ -489,6 +511,8 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
       meetingName,
       policy: meeting?.policy ?? null,
       meeting,
+      waiting: role === "guest" ? [] : waiting,
+      admissionToken: request?.admission_token ?? "",
       peers: [...peers].flatMap(([peerId, peer]) => {
         const info = roster.get(peerId);
         if (!info) return [];
@@ -508,7 +532,7 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
       safetyNumber: number,
     }),
 
-    async join({ meetingId, name, hostKey, password, token }) {
+    async join({ meetingId, name, hostKey, password, token, memo, admissionToken }) {
       if (status !== "idle") throw new Error("a mesh joins once");
       status = "joining";
       try {
@@ -525,10 +549,16 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
           ...(hostKey ? { host_key: hostKey } : {}),
           ...(password ? { password } : {}),
           ...(token ? { token } : {}),
+          ...(memo ? { memo } : {}),
+          ...(admissionToken ? { admission_token: admissionToken } : {}),
           ...(identity ? { fingerprint: identity.fingerprint } : {}),
           media: { audio: media.audio, video: media.video },
         };
-        take(await signaling.join(request));
+        const ack = await enter(signaling, request, () => {
+          status = "waiting";
+          changed();
+        });
+        take(ack);
       } catch (error) {
         status = "ended";
         signaling.close();
@@ -551,6 +581,9 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
       await signaling.rename(name);
       if (request) request = { ...request, name };
     },
+
+    control: (change) => signaling.control(change),
+    moderate: (request) => signaling.moderate(request),
 
     show: (peerId, wish) => peers.get(peerId)?.show(wish),
 

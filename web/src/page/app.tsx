@@ -11,7 +11,7 @@ import { Over } from "./over.tsx";
 import { base, keyIn, linkOf } from "./place.ts";
 import { preferences } from "./preferences.ts";
 import { PreJoin } from "./prejoin.tsx";
-import { joinMeeting, type Session } from "./session.ts";
+import { joinMeeting, type Seat, type Session } from "./session.ts";
 import { Start } from "./start.tsx";
 import { rememberedDevice, rememberHostKey, rememberName } from "./storage.ts";
 import { texts } from "./texts.ts";
@@ -73,9 +73,17 @@ export function App() {
     go({ at: "created", meeting });
   }
 
-  async function join(info: MeetingInfo, local: LocalMedia, name: string, password: string): Promise<void> {
-    rememberName(name);
-    const session = await joinMeeting(api, local, { key: info.meeting_id, name, password });
+  async function join(
+    info: MeetingInfo,
+    local: LocalMedia,
+    who: Omit<Seat, "key">,
+    waiting: (cancel: () => void) => void,
+  ): Promise<void> {
+    rememberName(who.name);
+    const session = await joinMeeting(api, local, { key: info.meeting_id, ...who }, (stop) => {
+      if (now.current?.at === "prejoin" && now.current.local === local) waiting(stop);
+      else stop();
+    });
     if (now.current?.at !== "prejoin" || now.current.local !== local) return session.leave(); // thought better of it
     session.mesh.on("ended", ({ code }) => go({ at: "over", key: info.meeting_id, code }));
     go({ at: "meeting", session, local });
@@ -118,13 +126,14 @@ export function App() {
           <PreJoin
             info={view.info}
             local={view.local}
-            join={(name, password) => join(view.info, view.local, name, password)}
+            join={(who, waiting) => join(view.info, view.local, who, waiting)}
             back={() => go({ at: "start", key: "", error: "" }, base)}
           />
         );
       case "meeting":
         return (
           <Meeting
+            api={api}
             session={view.session}
             local={view.local}
             leave={() => go({ at: "over", key: view.session.key, code: "" })}

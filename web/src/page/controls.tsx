@@ -57,6 +57,8 @@ interface ControlsProps {
   mayShow: boolean;
   panel: PanelName | "";
   unread: number;
+  /** In the lobby, for who may let them in. */
+  waiting: number;
   toggle(panel: PanelName): void;
   leave(): void;
 }
@@ -64,7 +66,7 @@ interface ControlsProps {
 /** Phones can't. */
 export const canShare = typeof navigator.mediaDevices?.getDisplayMedia === "function";
 
-export function Controls({ local, maySpeak, mayShow, panel, unread, toggle, leave }: ControlsProps) {
+export function Controls({ local, maySpeak, mayShow, panel, unread, waiting, toggle, leave }: ControlsProps) {
   const { screen, hand } = local.state();
   const opener = (name: PanelName, label: string, icon: ComponentChildren) => (
     <Control
@@ -103,17 +105,27 @@ export function Controls({ local, maySpeak, mayShow, panel, unread, toggle, leav
       {opener(
         "chat",
         unread > 0 ? texts.chatUnread(unread) : texts.chat,
-        <span class="with-count">
-          <ChatIcon />
-          {unread > 0 && <b data-testid="unread">{unread}</b>}
-        </span>,
+        <Counted icon={<ChatIcon />} count={unread} testid="unread" />,
       )}
-      {opener("people", texts.peopleButton, <PeopleIcon />)}
+      {opener(
+        "people",
+        waiting > 0 ? texts.peopleWaiting(waiting) : texts.peopleButton,
+        <Counted icon={<PeopleIcon />} count={waiting} testid="lobby-count" />,
+      )}
       {opener("settings", texts.more, <SettingsIcon />)}
       <Control label={texts.leave} danger testid="leave" press={leave}>
         <LeaveIcon />
       </Control>
     </section>
+  );
+}
+
+function Counted({ icon, count, testid }: { icon: ComponentChildren; count: number; testid: string }) {
+  return (
+    <span class="with-count">
+      {icon}
+      {count > 0 && <b data-testid={testid}>{count}</b>}
+    </span>
   );
 }
 

@@ -1,4 +1,5 @@
 import { useEffect, useState } from "preact/hooks";
+import type { Api } from "../mesh/api.ts";
 import type { LocalMedia } from "../mesh/local-media.ts";
 import type { MeshView } from "../mesh/mesh.ts";
 import { Chat } from "./chat.tsx";
@@ -19,6 +20,7 @@ import { texts } from "./texts.ts";
 import { Tile, type TileProps } from "./tile.tsx";
 
 interface MeetingProps {
+  api: Api;
   session: Session;
   local: LocalMedia;
   leave(): void;
@@ -26,7 +28,7 @@ interface MeetingProps {
 
 const gap = 10;
 
-export function Meeting({ session, local, leave }: MeetingProps) {
+export function Meeting({ api, session, local, leave }: MeetingProps) {
   useSource(session.mesh);
   useSource(local);
   useSource(session.conversation);
@@ -64,7 +66,12 @@ export function Meeting({ session, local, leave }: MeetingProps) {
     };
   });
   const chosen = drawn.filter((tile) => tile.pinned);
-  const stage = chosen.length > 0 ? chosen : drawn.filter(({ kind }) => kind === "screen");
+  // What one pins oneself comes before what the host shows to everyone.
+  const spotlight = drawn.filter(
+    ({ peerId, kind }) => peerId === view.meeting?.spotlight && kind === "camera",
+  );
+  const screens = drawn.filter(({ kind }) => kind === "screen");
+  const stage = [chosen, many ? spotlight : [], screens].find((tiles) => tiles.length > 0) ?? [];
   const rest = drawn.filter((tile) => !stage.includes(tile));
   const alone = view.peers.length === 0 && stage.length === 0;
   const link = linkOf(session.key);
@@ -100,7 +107,7 @@ export function Meeting({ session, local, leave }: MeetingProps) {
         </main>
         {panel === "chat" && <Chat conversation={session.conversation} view={view} close={close} />}
         {panel === "people" && (
-          <People session={session} view={view} media={local.state()} link={link} close={close} />
+          <People api={api} session={session} view={view} media={local.state()} link={link} close={close} />
         )}
         {panel === "settings" && <Settings local={local} close={close} />}
         {panel === "help" && <Help close={close} />}
@@ -110,6 +117,7 @@ export function Meeting({ session, local, leave }: MeetingProps) {
         maySpeak={maySpeak}
         mayShow={mayShow}
         panel={panel}
+        waiting={view.waiting.length}
         unread={session.conversation.unread()}
         toggle={toggle}
         leave={leave}

@@ -1,6 +1,8 @@
 import { useState } from "preact/hooks";
+import type { Api } from "../mesh/api.ts";
 import type { MeshView, PeerView } from "../mesh/mesh.ts";
 import type { MediaState } from "../mesh/protocol.ts";
+import { Actions, HostControls, Waiting } from "./host.tsx";
 import { CameraOffIcon, HandIcon, HostIcon, MicOffIcon, QualityIcon, ShieldIcon } from "./icons.tsx";
 import { Panel } from "./panel.tsx";
 import { CopyButton, Problem, useTask } from "./parts.tsx";
@@ -9,6 +11,7 @@ import { rememberName } from "./storage.ts";
 import { texts } from "./texts.ts";
 
 interface PeopleProps {
+  api: Api;
   session: Session;
   view: MeshView;
   /** What we say of our own media. */
@@ -17,7 +20,7 @@ interface PeopleProps {
   close(): void;
 }
 
-export function People({ session, view, media, link, close }: PeopleProps) {
+export function People({ api, session, view, media, link, close }: PeopleProps) {
   const [open, setOpen] = useState("");
   const most = view.policy?.max_peers ?? 0;
   const here = view.peers.length + 1;
@@ -30,17 +33,22 @@ export function People({ session, view, media, link, close }: PeopleProps) {
       <CopyButton class="secondary" value={link}>
         {texts.copyLink}
       </CopyButton>
+      {view.meeting?.attendance && <p class="advice">{texts.recorded}</p>}
+      <Waiting session={session} view={view} />
       <ul class="people">
         <Self session={session} view={view} media={media} />
         {byHand(view.peers).map((peer) => (
           <Person
             key={peer.info.peer_id}
+            session={session}
+            view={view}
             peer={peer}
             open={open === peer.info.peer_id}
             toggle={() => setOpen(open === peer.info.peer_id ? "" : peer.info.peer_id)}
           />
         ))}
       </ul>
+      {view.role !== "guest" && <HostControls session={session} view={view} api={api} />}
       <Safety view={view} />
     </Panel>
   );
@@ -104,7 +112,15 @@ function Self({ session, view, media }: Pick<PeopleProps, "session" | "view" | "
   );
 }
 
-function Person({ peer, open, toggle }: { peer: PeerView; open: boolean; toggle(): void }) {
+interface PersonProps {
+  session: Session;
+  view: MeshView;
+  peer: PeerView;
+  open: boolean;
+  toggle(): void;
+}
+
+function Person({ session, view, peer, open, toggle }: PersonProps) {
   const { info, quality } = peer;
   const id = `details-${info.peer_id}`;
   return (
@@ -113,6 +129,7 @@ function Person({ peer, open, toggle }: { peer: PeerView; open: boolean; toggle(
         <span class="name" dir="auto">
           {info.name}
         </span>
+        {view.meeting?.spotlight === info.peer_id && <span class="soft">{texts.spotlit}</span>}
         {info.state === "away" && <span class="soft">{texts.away}</span>}
         <Marks media={info.media} role={info.role} />
         <span
@@ -127,6 +144,7 @@ function Person({ peer, open, toggle }: { peer: PeerView; open: boolean; toggle(
       </button>
       {peer.trust === "refused" && <p class="problem">{texts.refusedOf(info.name)}</p>}
       <div id={id} hidden={!open}>
+        {open && view.role !== "guest" && <Actions session={session} view={view} peer={peer} />}
         {open && <Details peer={peer} />}
       </div>
     </li>
@@ -137,7 +155,9 @@ function Marks({ media, role }: { media: MediaState; role: string }) {
   return (
     <span class="marks">
       {media.hand !== null && <Mark text={texts.handUp} kind="hand" icon={<HandIcon />} />}
-      {role !== "guest" && <Mark text={texts.host} kind="host" icon={<HostIcon />} />}
+      {role !== "guest" && (
+        <Mark text={role === "host" ? texts.host : texts.cohost} kind="host" icon={<HostIcon />} />
+      )}
       {!media.audio && <Mark text={texts.muted} kind="muted" icon={<MicOffIcon />} />}
       {!media.video && <Mark text={texts.noCamera} kind="no-camera" icon={<CameraOffIcon />} />}
     </span>

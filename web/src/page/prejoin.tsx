@@ -5,13 +5,14 @@ import { CameraSwitch, MicSwitch } from "./controls.tsx";
 import { DevicePickers } from "./devices.tsx";
 import { usePlayback, useSource } from "./hooks.ts";
 import { Lobby, Problem, useTask } from "./parts.tsx";
+import type { Seat } from "./session.ts";
 import { rememberedName } from "./storage.ts";
 import { texts } from "./texts.ts";
 
 interface PreJoinProps {
   info: MeetingInfo;
   local: LocalMedia;
-  join(name: string, password: string): Promise<void>;
+  join(who: Omit<Seat, "key">, waiting: (cancel: () => void) => void): Promise<void>;
   back(): void;
 }
 
@@ -19,6 +20,9 @@ export function PreJoin({ info, local, join, back }: PreJoinProps) {
   useSource(local);
   const [name, setName] = useState(rememberedName);
   const [password, setPassword] = useState("");
+  const [memo, setMemo] = useState("");
+  const [cancel, setCancel] = useState<(() => void) | null>(null);
+  const cancelled = useRef(false);
   const [guarded, setGuarded] = useState(false);
   const [nameless, setNameless] = useState(false);
   const nameField = useRef<HTMLInputElement>(null);
@@ -40,8 +44,29 @@ export function PreJoin({ info, local, join, back }: PreJoinProps) {
     const wanted = name.trim();
     setNameless(wanted === "");
     if (wanted === "") nameField.current?.focus();
-    else void task.run(() => join(wanted, password));
+    else void task.run(() => enter(wanted));
   }
+
+  async function enter(name: string): Promise<void> {
+    cancelled.current = false;
+    try {
+      await join({ name, password, memo: memo.trim() }, (stop) =>
+        setCancel(() => () => {
+          cancelled.current = true;
+          stop();
+        }),
+      );
+    } catch (error) {
+      if (!cancelled.current) throw error;
+    } finally {
+      setCancel(null);
+    }
+  }
+
+  // A wait that nobody waits for any more keeps no place.
+  const giveUp = useRef(cancel);
+  giveUp.current = cancel;
+  useEffect(() => () => giveUp.current?.(), []);
 
   return (
     <Lobby>
@@ -83,11 +108,33 @@ export function PreJoin({ info, local, join, back }: PreJoinProps) {
               />
             </label>
           )}
+          {cancel === null && (
+            <details class="memo">
+              <summary>{texts.memo}</summary>
+              <input
+                value={memo}
+                maxLength={256}
+                aria-label={texts.memo}
+                placeholder={texts.memoHint}
+                data-testid="memo"
+                onInput={(event) => setMemo(event.currentTarget.value)}
+              />
+            </details>
+          )}
           <Problem id="join-problem" code={task.error} />
+          <p class="advice calm" role="status" data-testid="waiting">
+            {cancel === null ? "" : texts.inLobby}
+          </p>
           <div class="row">
-            <button ref={button} type="submit" class="primary" aria-busy={task.busy} data-testid="join">
-              {task.busy ? texts.joining : texts.join}
-            </button>
+            {cancel === null ? (
+              <button ref={button} type="submit" class="primary" aria-busy={task.busy} data-testid="join">
+                {task.busy ? texts.joining : texts.join}
+              </button>
+            ) : (
+              <button type="button" class="secondary" data-testid="stop-waiting" onClick={cancel}>
+                {texts.stopWaiting}
+              </button>
+            )}
             <button type="button" class="quiet" onClick={back}>
               {texts.back}
             </button>

@@ -9,7 +9,7 @@ import { createSignaling, openSocket } from "../mesh/signaling.ts";
 import { type Conversation, createConversation } from "./conversation.ts";
 import { notices } from "./live.ts";
 import { base, relayOnly } from "./place.ts";
-import { hostKeyOf } from "./storage.ts";
+import { admissionOf, hostKeyOf, rememberAdmission } from "./storage.ts";
 import { texts } from "./texts.ts";
 
 declare global {
@@ -28,11 +28,21 @@ export interface Session {
   leave(): void;
 }
 
+export interface Seat {
+  key: string;
+  name: string;
+  password: string;
+  /** For who lets people in. */
+  memo: string;
+}
+
 /** Joins, or throws a SignalError that says why not. */
 export async function joinMeeting(
   api: Api,
   local: LocalMedia,
-  seat: { key: string; name: string; password: string },
+  seat: Seat,
+  /** We are in the lobby: `cancel` gives that up. */
+  waiting: (cancel: () => void) => void,
 ): Promise<Session> {
   const mesh = createMesh({ signaling: createSignaling(openSocket(base)), api, relayOnly });
   const push = () => {
@@ -41,13 +51,22 @@ export async function joinMeeting(
   };
   push();
   mesh.on("trouble", (error) => console.warn("signald:", error));
+  const stopWaiting = mesh.on("change", () => {
+    if (mesh.view().status === "waiting") waiting(() => mesh.leave());
+  });
   const hostKey = hostKeyOf(seat.key);
+  const admissionToken = admissionOf(seat.key);
   await mesh.join({
     meetingId: seat.key,
     name: seat.name,
+    memo: seat.memo,
+    ...(admissionToken ? { admissionToken } : {}),
     ...(hostKey ? { hostKey } : {}),
     ...(seat.password ? { password: seat.password } : {}),
   });
+  stopWaiting();
+  const admitted = mesh.view().admissionToken;
+  if (admitted !== "") rememberAdmission(seat.key, admitted);
   push(); // what was switched while joining
   const stopPushing = local.on("change", push);
   announce(mesh);
@@ -89,6 +108,7 @@ function createShow(mesh: Mesh): Session["show"] {
 function announce(mesh: Mesh): void {
   const states = new Map<string, PeerState>();
   const media = new Map<string, MediaState>();
+  const known = new Set<string>();
   let wasReconnecting = false;
   mesh.on("joined", (peer) => notices.say(texts.joined(peer.name)));
   mesh.on("left", ({ peer }) => notices.say(texts.left(peer.name)));
@@ -108,6 +128,10 @@ function announce(mesh: Mesh): void {
         (before !== "connecting" || state === "failed" || state === "refused");
       if (news) notices.say(texts.peerState(info.name, texts.states[state]));
     }
+    for (const { ticket, name } of view.waiting) {
+      if (!known.has(ticket)) notices.say(texts.waits(name));
+      known.add(ticket);
+    }
     if (wasReconnecting && view.status === "joined") notices.say(texts.back_online);
     wasReconnecting = view.status === "reconnecting";
   });
@@ -124,6 +148,8 @@ function obeyPolicy(mesh: Mesh, local: LocalMedia): void {
   });
   mesh.on("moderated", ({ action, peer_id }) => {
     if (peer_id !== mesh.view().selfId) return;
+    const news = texts.doneToYou[action];
+    if (news) notices.say(news);
     if (action === "mute") void local.setAudio(false);
     if (action === "stop_video") void local.setCamera(false);
   });

@@ -2,8 +2,9 @@
 
 const nameKey = "signald.name";
 const hostKeysKey = "signald.host-keys";
+const admissionsKey = "signald.admissions";
 /** Meetings are short-lived; older keys fit nothing any more. */
-const maxHostKeys = 20;
+const maxKept = 20;
 
 export function read(key: string): string | null {
   try {
@@ -29,9 +30,9 @@ export type DeviceKind = "audio" | "camera" | "speaker";
 export const rememberedDevice = (kind: DeviceKind) => read(`signald.device.${kind}`) ?? "";
 export const rememberDevice = (kind: DeviceKind, id: string) => write(`signald.device.${kind}`, id);
 
-function hostKeys(): [string, string][] {
+function pairs(key: string): [string, string][] {
   try {
-    const list: unknown = JSON.parse(read(hostKeysKey) ?? "[]");
+    const list: unknown = JSON.parse(read(key) ?? "[]");
     if (!Array.isArray(list)) return [];
     return list.filter(
       (entry): entry is [string, string] =>
@@ -42,10 +43,19 @@ function hostKeys(): [string, string][] {
   }
 }
 
-/** Who created a meeting in this browser is its host whenever he comes back. */
-export function rememberHostKey(meetingId: string, hostKey: string): void {
-  const others = hostKeys().filter(([id]) => id !== meetingId);
-  write(hostKeysKey, JSON.stringify([...others, [meetingId, hostKey]].slice(-maxHostKeys)));
+function rememberPair(key: string, meetingId: string, secret: string): void {
+  const others = pairs(key).filter(([id]) => id !== meetingId);
+  write(key, JSON.stringify([...others, [meetingId, secret]].slice(-maxKept)));
 }
 
-export const hostKeyOf = (meetingId: string) => hostKeys().find(([id]) => id === meetingId)?.[1];
+const pairOf = (key: string, meetingId: string) => pairs(key).find(([id]) => id === meetingId)?.[1];
+
+/** Who created a meeting in this browser is its host whenever he comes back. */
+export const rememberHostKey = (meetingId: string, hostKey: string) =>
+  rememberPair(hostKeysKey, meetingId, hostKey);
+export const hostKeyOf = (meetingId: string) => pairOf(hostKeysKey, meetingId);
+
+/** Who was let in once need not wait again. */
+export const rememberAdmission = (meetingId: string, token: string) =>
+  rememberPair(admissionsKey, meetingId, token);
+export const admissionOf = (meetingId: string) => pairOf(admissionsKey, meetingId);
