@@ -126,12 +126,20 @@ export function PreJoin({ info, local, join, back }: PreJoinProps) {
             {cancel === null ? "" : texts.inLobby}
           </p>
           <div class="row">
+            {/* Keys: a button that became the other one in the middle of a click would submit. */}
             {cancel === null ? (
-              <button ref={button} type="submit" class="primary" aria-busy={task.busy} data-testid="join">
+              <button
+                key="join"
+                ref={button}
+                type="submit"
+                class="primary"
+                aria-busy={task.busy}
+                data-testid="join"
+              >
                 {task.busy ? texts.joining : texts.join}
               </button>
             ) : (
-              <button type="button" class="secondary" data-testid="stop-waiting" onClick={cancel}>
+              <button key="stop" type="button" class="secondary" data-testid="stop-waiting" onClick={cancel}>
                 {texts.stopWaiting}
               </button>
             )}

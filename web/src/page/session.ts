@@ -52,7 +52,10 @@ export async function joinMeeting(
   push();
   mesh.on("trouble", (error) => console.warn("signald:", error));
   const stopWaiting = mesh.on("change", () => {
-    if (mesh.view().status === "waiting") waiting(() => mesh.leave());
+    if (mesh.view().status !== "waiting") return;
+    waiting(() => {
+      if (mesh.view().status === "waiting") mesh.leave(); // not a moment after being let in
+    });
   });
   const hostKey = hostKeyOf(seat.key);
   const admissionToken = admissionOf(seat.key);

@@ -1,0 +1,104 @@
+import type { Page } from "@playwright/test";
+import { expect, expectMesh, others, test, type Visitor } from "./fixtures.ts";
+
+const patient = { timeout: 30_000 };
+
+/** A meeting whose creator is in it, as its host, with the people panel open. */
+async function hosted(visitor: Visitor): Promise<{ host: Page; key: string }> {
+  const host = await visitor.page();
+  await host.goto("/");
+  await host.getByTestId("create").click();
+  const key = await host.getByTestId("created-key").inputValue();
+  await host.getByTestId("to-meeting").click();
+  await host.getByTestId("name").fill("Ada");
+  await host.keyboard.press("Enter");
+  await host.getByTestId("open-people").click();
+  return { host, key };
+}
+
+const openControls = (host: Page) => host.getByTestId("host-controls").locator("summary").click();
+const openPerson = (host: Page, name: string) =>
+  host.getByRole("button", { name: new RegExp(`^${name}`) }).click();
+
+test("what the host forbids is switched off at once, for guests alone", async ({ visitor }) => {
+  const { host, key } = await hosted(visitor);
+  const grace = await visitor.enter(key, "Grace");
+  await expectMesh([host, grace]);
+  await openControls(host);
+  await host.getByTestId("allow-speak").click();
+  await expect(grace.getByTestId("toggle-mic")).toBeDisabled();
+  await expect(others(host, "Grace").getByTestId("badge-muted")).toBeVisible();
+  await expect(host.getByTestId("toggle-mic")).toBeEnabled();
+  await host.getByTestId("allow-chat").click();
+  await grace.getByTestId("open-chat").click();
+  await expect(grace.getByTestId("chat")).toContainText("switched the chat off");
+  await host.getByTestId("allow-speak").click();
+  await expect(grace.getByTestId("toggle-mic")).toBeEnabled();
+  await openPerson(host, "Grace");
+  await host.getByTestId("do-stop_video").click();
+  await expect(others(host, "Grace")).toHaveAttribute("data-video", "off");
+  await expect(grace.getByTestId("notices")).toContainText("stopped your camera");
+  await host.getByTestId("do-spotlight").click();
+  await expect(grace.locator(".stage").getByTestId("tile")).toHaveAttribute("data-self", "true");
+  await host.getByTestId("do-promote").click();
+  await expect(grace.getByTestId("notices")).toContainText("You are host now");
+});
+
+test("who waits in the lobby is let in or not, and need not wait again", async ({ visitor }) => {
+  const { host, key } = await hosted(visitor);
+  await openControls(host);
+  await host.getByTestId("allow-lobby").click();
+  await expect(host.getByTestId("allow-lobby")).toBeChecked();
+  async function knock(name: string, memo: string): Promise<Page> {
+    const page = await visitor.page();
+    await page.goto(`/m/${key}`);
+    await page.getByTestId("name").fill(name);
+    await page.getByText("A word to the host").click();
+    await page.getByTestId("memo").fill(memo);
+    await page.getByTestId("join").click();
+    await expect(page.getByTestId("waiting")).toContainText("asked to let you in");
+    return page;
+  }
+  const grace = await knock("Grace", "from the navy");
+  await expect(host.getByTestId("waiter")).toContainText("from the navy");
+  await expect(host.getByTestId("notices")).toContainText("Grace asks to be let in");
+  await expect(host.getByTestId("lobby-count")).toHaveText("1");
+  await host.getByTestId("admit").click();
+  await expect(grace.getByTestId("meeting")).toBeVisible();
+  await expectMesh([host, grace]);
+
+  const eve = await knock("Eve", "");
+  await host.getByTestId("deny").click();
+  await expect(eve.getByTestId("error")).toContainText("did not let you in");
+  const shy = await knock("Shy", "");
+  await expect(host.getByTestId("waiter")).toContainText("Shy");
+  await shy.getByTestId("stop-waiting").click();
+  await expect(shy.getByTestId("join")).toBeVisible();
+  await expect(host.getByTestId("waiter")).toHaveCount(0, patient);
+
+  await grace.getByTestId("leave").click();
+  await grace.getByTestId("rejoin").click();
+  await grace.getByTestId("join").click();
+  await expectMesh([host, grace]);
+});
+
+test("who is removed stays out, and the end is for everyone", async ({ visitor }) => {
+  const { host, key } = await hosted(visitor);
+  const [grace, linus] = [await visitor.enter(key, "Grace"), await visitor.enter(key, "Linus")];
+  await openPerson(host, "Grace");
+  await host.getByTestId("do-kick").click();
+  await expect(host.getByTestId("do-kick")).toHaveText("Remove: really?");
+  await host.getByTestId("do-kick").click();
+  await expect(grace.getByTestId("over")).toContainText("removed you");
+  await grace.getByTestId("rejoin").click();
+  await grace.getByTestId("join").click();
+  await expect(grace.getByTestId("error")).toContainText("shut out");
+  await openControls(host);
+  const download = host.waitForEvent("download");
+  await host.getByTestId("attendance").click();
+  expect((await download).suggestedFilename()).toBe("attendees.csv");
+  await host.getByTestId("end").click();
+  await host.getByTestId("end").click();
+  for (const page of [host, linus]) await expect(page.getByTestId("over")).toBeVisible();
+  await expect(linus.getByTestId("over")).toContainText("over");
+});
