@@ -64,7 +64,7 @@ type words struct {
 	notInList string // node_id ‹…›, with the list as $1
 	now       string
 
-	skipLocked string
+	skipLocked string // of table e
 	later      string // in so many seconds: $2
 	age        string // of at, in seconds
 }

@@ -86,7 +86,7 @@ func migratePostgres(ctx context.Context, config *pgx.ConnConfig, log zerolog.Lo
 func (p *postgres) words() words {
 	return words{
 		forUpdate: ` FOR UPDATE`, inList: `= ANY ($1)`, notInList: `<> ALL ($1)`, now: `clock_timestamp()`,
-		skipLocked: ` FOR UPDATE SKIP LOCKED`,
+		skipLocked: ` FOR UPDATE OF e SKIP LOCKED`,
 		later:      `clock_timestamp() + make_interval(secs => $2)`,
 		age:        `extract(epoch FROM clock_timestamp() - at)::float8`,
 	}
