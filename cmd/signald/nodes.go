@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"signald/internal/calls"
 	"signald/internal/cluster"
 	"signald/internal/participants"
 	"signald/internal/rooms"
@@ -15,6 +16,7 @@ import (
 type nodes interface {
 	participants.Cluster
 	signaling.Relayer
+	calls.Wire
 	Watch(meetingID string) <-chan struct{}
 	Unwatch(meetingID string)
 	Sockets(ip netip.Prefix, n int)
@@ -31,6 +33,8 @@ func (f fromOthers) Changes(meetingID string, changes []rooms.Change) {
 }
 
 func (f fromOthers) Hint(meetingID string, s rooms.Speech) { f.rooms.Hint(meetingID, s) }
+
+func (f fromOthers) Told(node string, body []byte) { f.calls.Receive(node, body) }
 
 func (f fromOthers) Deliver(s cluster.Signal, done func(rooms.Outcome, rooms.Route)) {
 	f.rooms.Deliver(s.MeetingID, s.From, s.To, s.After, s.Frame, done)

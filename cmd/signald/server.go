@@ -21,6 +21,7 @@ import (
 
 	"signald/internal/admin"
 	"signald/internal/audit"
+	"signald/internal/calls"
 	"signald/internal/chat"
 	"signald/internal/clientip"
 	"signald/internal/cluster"
@@ -48,6 +49,7 @@ type server struct {
 	others       nodes
 	rooms        *rooms.Rooms
 	participants *participants.Service
+	calls        *calls.Service
 	guesses      *limits.PerIP
 	elsewhere    *limits.Elsewhere
 	sockets      *socketio.Server
@@ -124,12 +126,13 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 	s.guesses = limit(0.2, 20) // failed guesses at keys and passwords
 	s.guesses.Tell = others.Guessed
 
+	s.calls = calls.New(node, others)
 	hub := signaling.New(s.participants, db, signaling.Options{
 		Server: "signald/" + version, Node: node, Epoch: randomName(),
 		PingInterval: c.PingInterval, PingTimeout: c.PingTimeout,
 		MaxMessage: c.MaxMessage, MaxPeers: c.MaxPeers, Grace: c.Grace,
 		ICE: servers, RateLimits: c.RateLimits == "on", Guesses: s.guesses, Relayer: others, Observer: counted, Recorder: recorder,
-		Chat: chat.New(db, s.participants, signaling.Marshaled, c.ChatRevoke), Tokens: c.tokens, TokensRequired: c.TokensRequired, Log: log,
+		Chat: chat.New(db, s.participants, signaling.Marshaled, c.ChatRevoke), Calls: s.calls, Tokens: c.tokens, TokensRequired: c.TokensRequired, Log: log,
 	})
 	s.sockets = socketio.New(socketio.Options{
 		PingInterval: c.PingInterval, PingTimeout: c.PingTimeout,

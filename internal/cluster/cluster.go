@@ -31,6 +31,8 @@ type Handler interface {
 	Changes(meetingID string, changes []rooms.Change)
 	// Hint tells the members of this node what may get lost.
 	Hint(meetingID string, s rooms.Speech)
+	// Told hands on what another node tells of calls.
+	Told(node string, body []byte)
 	// Deliver hands a signal to a participant of this node, once the room has
 	// reached the revision after; done is called with what became of it.
 	Deliver(s Signal, done func(Outcome, rooms.Route))
@@ -81,6 +83,9 @@ func (Alone) Announce(string, []rooms.Change) {}
 
 // Hint does nothing.
 func (Alone) Hint(string, rooms.Speech) {}
+
+// Tell finds no other node.
+func (Alone) Tell(string, []byte) {}
 
 // Relay finds no other node.
 func (Alone) Relay(_ string, _ Signal, done func(Outcome, error)) { done(rooms.Gone, nil) }

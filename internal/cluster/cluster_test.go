@@ -49,6 +49,8 @@ func (r *recorder) Hint(meeting string, s rooms.Speech) {
 	r.add("%s: %s hints %s to %v", meeting, s.From, s.Frame, s.To)
 }
 
+func (r *recorder) Told(node string, body []byte) { r.add("%s tells %s", node, body) }
+
 func (r *recorder) Deliver(s Signal, done func(Outcome, rooms.Route)) {
 	r.add("%s from %s to %s after %d: %s", s.MeetingID, s.From, s.To, s.After, s.Frame)
 	done(rooms.Queued, rooms.Route{})
@@ -178,6 +180,10 @@ func TestWhatIsSaidReachesThoseWhoWatchTheMeeting(t *testing.T) {
 	a.Hint("m", rooms.Speech{From: "p", Frame: []byte("typing")})
 	heard.await(t, "m 8 p says hello\x00 to [q]")
 	heard.await(t, "m: p hints typing to []")
+	a.Tell("", []byte("to all"))
+	a.Tell("b", []byte("to b"))
+	heard.await(t, "a tells to all")
+	heard.await(t, "a tells to b")
 }
 
 func TestUnwatchedMeetingsAreNotHeard(t *testing.T) {

@@ -24,6 +24,7 @@ const (
 	kindTick     kind = "tick"     // a node to itself: the wire works
 	kindChanges  kind = "changes"  // to a meeting
 	kindHint     kind = "hint"     // to a meeting: something that may get lost
+	kindCall     kind = "call"     // to a node, or to all: of calls
 	kindSignal   kind = "signal"   // to a node
 	kindOutcome  kind = "outcome"  // of a signal, back
 	kindHandover kind = "handover" // to a node: give me what you hold for a participant

@@ -325,6 +325,10 @@ func (n *Node) dispatch(m *message) {
 		if m.Hint != nil {
 			n.handler.Hint(m.Meeting, *m.Hint)
 		}
+	case kindCall:
+		if len(m.frames) == 1 {
+			n.handler.Told(m.Node, m.frames[0])
+		}
 	case kindSignal:
 		m.Signal.Frame = m.frames[0]
 		n.deliver(m.Node, m.ID, *m.Signal)
@@ -467,6 +471,15 @@ func (n *Node) Announce(meetingID string, changes []rooms.Change) {
 // Hint tells the other nodes something that may get lost.
 func (n *Node) Hint(meetingID string, s rooms.Speech) {
 	n.say(n.meetingChannel(meetingID), &message{Kind: kindHint, Meeting: meetingID, Hint: &s}, nil)
+}
+
+// Tell tells a node, or all others if it is empty, something of calls.
+func (n *Node) Tell(node string, body []byte) {
+	channel := n.allChannel()
+	if node != "" {
+		channel = n.nodeChannel(node)
+	}
+	n.say(channel, &message{Kind: kindCall, frames: [][]byte{body}}, nil)
 }
 
 // Relay sends a signal to its receiver's node. done is called once, from another

@@ -32,6 +32,9 @@ var events = []event{
 	{"chat", func() payload { return &protocol.Chat{} }, `{"client_id":"c","text":"t"}`},
 	{"chat_sync", func() payload { return &protocol.ChatSync{} }, `{}`},
 	{"chat_revoke", func() payload { return &protocol.ChatRevoke{} }, `{"message_id":"m"}`},
+	{"invite", func() payload { return &protocol.Invite{} }, `{"to_sub":"u"}`},
+	{"invite_answer", func() payload { return &protocol.InviteAnswer{} }, `{"call_id":"c","answer":"reject"}`},
+	{"invite_cancel", func() payload { return &protocol.InviteCancel{} }, `{"call_id":"c"}`},
 	{"typing", func() payload { return &protocol.Typing{} }, `{}`},
 }
 
@@ -140,6 +143,9 @@ var texts = []struct {
 	{"media_state", "meeting_id", protocol.MaxKey, false},
 	{"chat", "meeting_id", protocol.MaxKey, false},
 	{"chat", "client_id", protocol.MaxClientID, true},
+	{"invite", "to_sub", protocol.MaxName, true},
+	{"invite_cancel", "call_id", protocol.MaxSecret, true},
+	{"invite_answer", "call_id", protocol.MaxSecret, true},
 	{"chat_revoke", "message_id", protocol.MaxSecret, true},
 	{"rename", "meeting_id", protocol.MaxKey, false},
 	{"rename", "name", protocol.MaxName, true},

@@ -52,9 +52,12 @@ var fromClients = map[string]payload{
 	"chat_in": &protocol.Chat{
 		MeetingID: "K7F3", ClientID: "c-1", To: "p_1a2b3c4d5e6f7g8h", Text: "两点见？\nsee <you>", Meta: raw(`{"lang": "zh", "n": 1.50}`),
 	},
-	"chat_sync":   &protocol.ChatSync{MeetingID: "K7F3", After: 41, Limit: 50, Own: true},
-	"chat_revoke": &protocol.ChatRevoke{MeetingID: "K7F3", MessageID: "m_0123456789abcdef"},
-	"typing_in":   &protocol.Typing{MeetingID: "K7F3", To: "p_1a2b3c4d5e6f7g8h"},
+	"chat_sync":     &protocol.ChatSync{MeetingID: "K7F3", After: 41, Limit: 50, Own: true},
+	"chat_revoke":   &protocol.ChatRevoke{MeetingID: "K7F3", MessageID: "m_0123456789abcdef"},
+	"invite_in":     &protocol.Invite{MeetingID: "K7F3", ToSub: "u-2"},
+	"invite_answer": &protocol.InviteAnswer{CallID: callID, Answer: "accept"},
+	"invite_cancel": &protocol.InviteCancel{CallID: callID},
+	"typing_in":     &protocol.Typing{MeetingID: "K7F3", To: "p_1a2b3c4d5e6f7g8h"},
 	"join_ticket": &protocol.Join{
 		MeetingID: "K7F3", UserID: "王宇", Name: "王宇", Version: 2, Memo: "from the sales team",
 		Ticket: "w_1a2b3c4d5e6f7g8h.AAAAAAAAAAAAAAAAAAAAAA", AdmissionToken: "at_AAAAAAAAAAAAAAAAAAAAAA",
@@ -97,7 +100,7 @@ var (
 var fromServer = map[string]any{
 	"welcome": protocol.Welcome{
 		Protocol: 2, Server: "signald/1.0.0", Node: "n_0123456789", Epoch: "abcdefghij", Time: 1795248000000,
-		Features: []string{"protocol1", "resume", "sync", "media_state", "rename", "chat", "control", "moderate", "lobby"},
+		Features: []string{"protocol1", "resume", "sync", "media_state", "rename", "chat", "invite", "control", "moderate", "lobby"},
 		Limits:   protocol.Limits{Message: 131072, SDP: protocol.MaxBlob, Candidate: protocol.MaxCandidate, Batch: protocol.MaxBatch, Chat: protocol.MaxText, Meta: protocol.MaxMeta, Peers: 8},
 		Ping:     protocol.Ping{Interval: 5000, Timeout: 5000},
 	},
@@ -178,11 +181,15 @@ var fromServer = map[string]any{
 		}},
 		Updates: []protocol.ChatUpdate{{MeetingID: "K7F3", MessageID: "m_00000000000000aa", DeliveryID: 58, Revoked: true}},
 	},
-	"typing_out":    protocol.TypingOut{MeetingID: "K7F3", From: "p_9c8b7a6d5e4f3g2h", To: "p_1a2b3c4d5e6f7g8h"},
-	"ack_ok":        protocol.Done{OK: true},
-	"ack_queued":    protocol.Done{OK: true, Queued: true},
-	"ack_heartbeat": protocol.Done{OK: true, Time: 1795248000000},
-	"ack_error":     fault.New(fault.RateLimited).RetryAfter(20e6),
+	"invite_out":     protocol.InviteOut{CallID: callID, MeetingID: "K7F3", From: protocol.Caller{Sub: "u-1", Name: "王宇"}, ExpiresInMS: 60000},
+	"ack_invite":     protocol.InviteDone{OK: true, CallID: callID, ExpiresInMS: 60000},
+	"invite_update":  protocol.InviteState{CallID: callID, State: "no_answer"},
+	"invite_handled": protocol.InviteState{CallID: callID, State: "accepted"},
+	"typing_out":     protocol.TypingOut{MeetingID: "K7F3", From: "p_9c8b7a6d5e4f3g2h", To: "p_1a2b3c4d5e6f7g8h"},
+	"ack_ok":         protocol.Done{OK: true},
+	"ack_queued":     protocol.Done{OK: true, Queued: true},
+	"ack_heartbeat":  protocol.Done{OK: true, Time: 1795248000000},
+	"ack_error":      fault.New(fault.RateLimited).RetryAfter(20e6),
 	"ack_error_internal": func() *fault.Error {
 		f := fault.New(fault.Internal)
 		f.Ref = "0123456789ab"
@@ -191,6 +198,8 @@ var fromServer = map[string]any{
 	"http_error": fault.New(fault.MeetingNotFound),
 	"ice":        protocol.ICE{Servers: ice, TTL: 3600},
 }
+
+const callID = "n_0123456789/0123456789abcdef"
 
 // elsewhere are the files that another package's test writes.
 var elsewhere = map[string]string{"meeting_created": "internal/httpapi", "meeting_info": "internal/httpapi", "attendees": "internal/httpapi"}

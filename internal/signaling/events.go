@@ -36,6 +36,9 @@ var events = map[string]row{
 	protocol.EventChat:         {run: with((*client).chat)},
 	protocol.EventChatSync:     {run: with((*client).chatSync), optional: true},
 	protocol.EventChatRevoke:   {run: with((*client).chatRevoke)},
+	protocol.EventInvite:       {run: with((*client).invite), quick: true},
+	protocol.EventInviteAnswer: {run: with((*client).inviteAnswer), quick: true},
+	protocol.EventInviteCancel: {run: with((*client).inviteCancel), quick: true},
 	protocol.EventTyping:       {run: with((*client).typing), optional: true, quick: true},
 	protocol.EventControl:      {run: with((*client).control)},
 	protocol.EventModerate:     {run: with((*client).moderate)},
@@ -93,6 +96,7 @@ func (c *client) join(ctx context.Context, j *protocol.Join) (any, error) {
 	}
 	c.hub.opts.Observer.Joined(joined.Resumed)
 	c.seats = append(c.seats, joined.Seat)
+	c.phone.seated(joined.Seat)
 	c.hub.opts.Log.Info().Str("sid", c.socket.ID()).Str("peer", joined.Seat.PeerID).
 		Str("meeting", logName(j.MeetingID)).Bool("resumed", joined.Resumed).Msg("joined")
 	return nil, c.welcomeIn(joined)

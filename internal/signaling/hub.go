@@ -14,6 +14,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"signald/internal/calls"
 	"signald/internal/cluster"
 	"signald/internal/fault"
 	"signald/internal/ice"
@@ -90,6 +91,7 @@ type Options struct {
 	Guesses                   *limits.PerIP // failed joins
 	Relayer                   Relayer
 	Chat                      Chat
+	Calls                     *calls.Service
 	Tokens                    *identity.Keys // nil: no token is good
 	TokensRequired            bool
 	Observer                  Observer // nil: nobody counts
@@ -129,7 +131,7 @@ func New(p Participants, m Meetings, opts Options) *Hub {
 		participants: p, meetings: m, opts: opts,
 		welcome: protocol.Welcome{
 			Protocol: protocol.Version, Server: opts.Server, Node: opts.Node, Epoch: opts.Epoch,
-			Features: []string{"protocol1", "resume", "sync", "media_state", "rename", "chat", "control", "moderate", "lobby"},
+			Features: []string{"protocol1", "resume", "sync", "media_state", "rename", "chat", "invite", "control", "moderate", "lobby"},
 			Limits: protocol.Limits{
 				Message: opts.MaxMessage, SDP: protocol.MaxBlob, Candidate: protocol.MaxCandidate,
 				Batch: protocol.MaxBatch, Chat: protocol.MaxText, Meta: protocol.MaxMeta, Peers: opts.MaxPeers,
@@ -152,6 +154,7 @@ type client struct {
 	passwords *limits.Bucket
 	resume    string // a resume token from the handshake, for the next join
 	token     string // a join token from the handshake
+	phone     *phone // nil: nobody vouches for who is connected
 
 	outboxes outboxes // of its seats
 }
@@ -176,6 +179,7 @@ func (h *Hub) Connect(s *socketio.Socket) {
 	w := h.welcome
 	w.Time = time.Now().UnixMilli()
 	c.emit(protocol.EventWelcome, w)
+	c.plugIn()
 }
 
 // Disconnect gives up the seats of a connection that has ended.
@@ -190,6 +194,7 @@ func (h *Hub) Disconnect(s *socketio.Socket, reason socketio.Reason) {
 	for _, w := range c.waits {
 		w.End()
 	}
+	c.unplug()
 	for _, seat := range c.seats {
 		switch reason {
 		case socketio.ReasonClientDisconnect: // the client said so, it was not cut off

@@ -12,6 +12,9 @@ import {
   parseDraining,
   parseErrorReply,
   parseIce,
+  parseInvite,
+  parseInviteDone,
+  parseInviteState,
   parseJoinAck,
   parseLobby,
   parseMeetingInfo,
@@ -51,6 +54,10 @@ const forUs: Record<string, (value: unknown) => unknown> = {
   typing_out: parseTyping,
   ack_chat: parseChatDone,
   ack_chat_sync: parseChatPage,
+  invite_out: parseInvite,
+  ack_invite: parseInviteDone,
+  invite_update: parseInviteState,
+  invite_handled: parseInviteState,
   ack_ok: parseAck,
   ack_queued: parseAck,
   ack_heartbeat: parseAck,
@@ -64,7 +71,7 @@ const forUs: Record<string, (value: unknown) => unknown> = {
 
 /** From clients to the server, of protocol 1, or for callers without acks. */
 const notForUs =
-  /^(join_v1|join_v2|join_ticket|control|control_undo|moderate|moderate_admit|attendees|join_response_.*|error_event|update_participants_v1|signal_.*_in|update_signal|sync|media_state|rename|leave|leave_http|heartbeat|chat_in|chat_sync|chat_revoke|typing_in)$/;
+  /^(join_v1|join_v2|join_ticket|control|control_undo|moderate|moderate_admit|attendees|join_response_.*|error_event|update_participants_v1|signal_.*_in|update_signal|sync|media_state|rename|leave|leave_http|heartbeat|invite_in|invite_answer|invite_cancel|chat_in|chat_sync|chat_revoke|typing_in)$/;
 
 const files = readdirSync(folder)
   .filter((name) => name.endsWith(".json"))

@@ -259,6 +259,26 @@ export interface Typing {
   to?: string;
 }
 
+/** Somebody rings us, to have us in a meeting. */
+export interface Invite {
+  call_id: string;
+  meeting_id: string;
+  /** By the word of whom the server trusts. */
+  from: { sub: string; name: string };
+  expires_in_ms: number;
+}
+
+export interface InviteDone {
+  call_id: string;
+  expires_in_ms: number;
+}
+
+/** accepted, rejected, busy, cancelled, no_answer. */
+export interface InviteState {
+  call_id: string;
+  state: string;
+}
+
 export interface Closed {
   code: string;
   reason: string;
@@ -639,6 +659,30 @@ export function parseChatPage(value: unknown): ChatPage {
     last_delivery_id: count(o.last_delivery_id, "chat_sync ack.last_delivery_id"),
     more: boolean(o.more, "chat_sync ack.more"),
   };
+}
+
+export function parseInvite(value: unknown): Invite {
+  const o = object(value, "invite");
+  const from = object(o.from, "invite.from");
+  return {
+    call_id: id(o.call_id, "invite.call_id"),
+    meeting_id: id(o.meeting_id, "invite.meeting_id"),
+    from: { sub: id(from.sub, "invite.from.sub"), name: string(from.name, "invite.from.name") },
+    expires_in_ms: count(o.expires_in_ms, "invite.expires_in_ms"),
+  };
+}
+
+export function parseInviteDone(value: unknown): InviteDone {
+  const o = object(value, "invite ack");
+  return {
+    call_id: id(o.call_id, "invite ack.call_id"),
+    expires_in_ms: count(o.expires_in_ms, "invite ack.expires_in_ms"),
+  };
+}
+
+export function parseInviteState(value: unknown): InviteState {
+  const o = object(value, "invite state");
+  return { call_id: id(o.call_id, "invite state.call_id"), state: id(o.state, "invite state.state") };
 }
 
 export function parseClosed(value: unknown): Closed {

@@ -15,6 +15,9 @@ import {
   type Control,
   type Decided,
   type InMeeting,
+  type Invite,
+  type InviteDone,
+  type InviteState,
   type JoinAck,
   type JoinRequest,
   type Lobby,
@@ -29,6 +32,9 @@ import {
   parseClosed,
   parseDecided,
   parseDraining,
+  parseInvite,
+  parseInviteDone,
+  parseInviteState,
   parseJoinAck,
   parseLobby,
   parseModerated,
@@ -65,6 +71,12 @@ export interface SignalingEvents {
   /** Join again, with the ticket. */
   admitted: Decided;
   denied: Decided;
+  /** Somebody rings. It asks for a token in the handshake, as do the next two. */
+  invite: Invite;
+  /** What became of our own ringing. */
+  inviteUpdate: InviteState;
+  /** Another device of ours has seen to it, or it is over: stop ringing. */
+  inviteHandled: InviteState;
   closed: Closed;
   /** The server sent something that is not in the contract. It was ignored. */
   malformed: { event: string; error: Error };
@@ -83,6 +95,10 @@ export interface Signaling {
   chatSync(after: number, own?: boolean): Promise<ChatPage>;
   chatRevoke(messageId: string): Promise<void>;
   typing(to?: string): Promise<void>;
+  /** Rings somebody, by the `sub` of their token, into a meeting that we are in. Resolves when it rings. */
+  invite(toSub: string, meetingId?: string): Promise<InviteDone>;
+  inviteAnswer(callId: string, answer: "accept" | "reject" | "busy"): Promise<void>;
+  inviteCancel(callId: string): Promise<void>;
   /** For hosts: changes what the meeting allows. */
   control(change: Control): Promise<void>;
   /** For hosts: does something to someone. */
@@ -106,10 +122,12 @@ const ackTimeoutMs = 5_000;
 const joinTimeoutMs = 10_000;
 const welcomeTimeoutMs = 5_000;
 
-export function openSocket(base: string): SocketLike {
+/** `token`: who we are, by the word of an application. With it others can ring us. */
+export function openSocket(base: string, token?: string): SocketLike {
   const url = new URL("socket.io/", base);
   return io(url.origin, {
     path: url.pathname,
+    ...(token === undefined ? {} : { auth: { token } }),
     transports: ["websocket", "polling"],
     // A server that speaks polling only, or a proxy that eats upgrades, is reached all the same.
     tryAllTransports: true,
@@ -184,6 +202,9 @@ export function createSignaling(socket: SocketLike): Signaling {
   listen("chat", parseChat, (message) => events.emit("chat", message));
   listen("chat_update", parseChatUpdate, (update) => events.emit("chatUpdate", update));
   listen("typing", parseTyping, (typing) => events.emit("typing", typing));
+  listen("invite", parseInvite, (invite) => events.emit("invite", invite));
+  listen("invite_update", parseInviteState, (state) => events.emit("inviteUpdate", state));
+  listen("invite_handled", parseInviteState, (state) => events.emit("inviteHandled", state));
   listen("closed", parseClosed, (closed) => {
     if (!closed.rejoin) ended = true;
     events.emit("closed", closed);
@@ -243,6 +264,19 @@ export function createSignaling(socket: SocketLike): Signaling {
     },
     async moderate(request_) {
       await request("moderate", request_);
+    },
+    async invite(toSub, meetingId) {
+      const fields = await request("invite", {
+        to_sub: toSub,
+        ...(meetingId === undefined ? {} : { meeting_id: meetingId }),
+      });
+      return checked("invite", () => parseInviteDone(fields));
+    },
+    async inviteAnswer(callId, answer) {
+      await request("invite_answer", { call_id: callId, answer });
+    },
+    async inviteCancel(callId) {
+      await request("invite_cancel", { call_id: callId });
     },
     async leave() {
       await request("leave", {});

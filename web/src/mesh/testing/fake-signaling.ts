@@ -107,6 +107,16 @@ export function fakeSignaling() {
       must();
       rulings.push(request);
     },
+    async invite() {
+      must();
+      return { call_id: "n/1", expires_in_ms: 60_000 };
+    },
+    async inviteAnswer() {
+      must();
+    },
+    async inviteCancel() {
+      must();
+    },
     async leave() {
       must();
       state.left++;

@@ -1,0 +1,191 @@
+package calls_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"signald/internal/calls"
+	"signald/internal/fault"
+)
+
+// exchange joins nodes; what is told arrives in order.
+type exchange struct {
+	mu    sync.Mutex
+	nodes map[string]*calls.Service
+}
+
+type line struct {
+	x    *exchange
+	node string
+}
+
+func (l line) Tell(node string, body []byte) {
+	l.x.mu.Lock()
+	defer l.x.mu.Unlock()
+	for name, s := range l.x.nodes {
+		if name != l.node && (node == "" || node == name) {
+			go s.Receive(l.node, body)
+		}
+	}
+}
+
+func nodes(names ...string) *exchange {
+	x := &exchange{nodes: map[string]*calls.Service{}}
+	for _, name := range names {
+		x.nodes[name] = calls.New(name, line{x, name})
+	}
+	return x
+}
+
+// device notes what it is told.
+type device struct {
+	id   string
+	busy bool
+
+	mu   sync.Mutex
+	told []string
+	call calls.Call
+}
+
+func (d *device) note(format string, args ...any) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.told = append(d.told, fmt.Sprintf(format, args...))
+}
+
+func (d *device) ID() string { return d.id }
+func (d *device) Busy() bool { return d.busy }
+func (d *device) Ring(c calls.Call) {
+	d.note("rings")
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.call = c
+}
+func (d *device) Handled(_ string, o calls.Outcome) { d.note("handled %s", o) }
+func (d *device) Told(_ string, o calls.Outcome)    { d.note("told %s", o) }
+
+func (d *device) heard(t *testing.T, want ...string) {
+	t.Helper()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !slices.Equal(d.told, want) {
+		t.Errorf("%s: %q, want %q", d.id, d.told, want)
+	}
+	d.told = nil
+}
+
+// house is a caller at n1 and a callee with a device at each of two nodes.
+type house struct {
+	*exchange
+	a, b1, b2 *device
+	leave     func() // the caller's
+	id        string
+	err       error
+}
+
+func ringing(t *testing.T) *house {
+	h := &house{exchange: nodes("n1", "n2"), a: &device{id: "a"}, b1: &device{id: "b1"}, b2: &device{id: "b2"}}
+	h.leave = h.nodes["n1"].Register("ada", h.a)
+	h.nodes["n1"].Register("bob", h.b1)
+	h.nodes["n2"].Register("bob", h.b2)
+	h.invite("bob")
+	h.b1.heard(t, "rings")
+	h.b2.heard(t, "rings")
+	if h.err != nil || h.b2.call.MeetingID != "k" || h.b2.call.FromName != "Ada" || h.b2.call.ID != h.id {
+		t.Fatalf("%v; rings for %+v", h.err, h.b2.call)
+	}
+	return h
+}
+
+func (h *house) invite(sub string) {
+	h.nodes["n1"].Invite(calls.Call{MeetingID: "k", FromSub: "ada", FromName: "Ada", ToSub: sub}, h.a, func(id string, err error) { h.id, h.err = id, err })
+	synctest.Wait()
+}
+
+func TestCallRingsAtAllDevicesAndIsAnsweredAtOne(t *testing.T) {
+	for _, o := range []calls.Outcome{calls.Accepted, calls.Rejected, calls.Busy} {
+		synctest.Test(t, func(t *testing.T) {
+			h := ringing(t)
+			if err := h.nodes["n2"].Answer(h.id, "bob", h.b2, o); err != nil {
+				t.Error(err)
+			}
+			synctest.Wait()
+			h.a.heard(t, "told "+string(o))
+			h.b1.heard(t, "handled "+string(o))
+			h.b2.heard(t)
+			if err := h.nodes["n1"].Answer(h.id, "bob", h.b1, calls.Accepted); fault.CodeOf(err) != fault.PeerGone {
+				t.Errorf("answered twice: %v", err)
+			}
+			time.Sleep(2 * calls.RingFor)
+			h.a.heard(t)
+		})
+	}
+}
+
+func TestNobodyElseAnswersACall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := ringing(t)
+		eve := &device{id: "e"}
+		h.nodes["n1"].Register("eve", eve)
+		if err := h.nodes["n1"].Answer(h.id, "eve", eve, calls.Accepted); fault.CodeOf(err) != fault.PeerGone {
+			t.Errorf("answered by somebody else: %v", err)
+		}
+		_ = h.nodes["n2"].Answer(h.id, "eve", eve, calls.Accepted)
+		if err := h.nodes["n1"].Cancel(h.id, eve); fault.CodeOf(err) != fault.PeerGone {
+			t.Errorf("cancelled by somebody else: %v", err)
+		}
+		synctest.Wait()
+		h.a.heard(t)
+		h.leave()
+		synctest.Wait()
+	})
+}
+
+func TestCallEndsWithItsCallerOrItsTime(t *testing.T) {
+	for how, want := range map[string]calls.Outcome{"cancel": calls.Cancelled, "leave": calls.Cancelled, "wait": calls.NoAnswer} {
+		synctest.Test(t, func(t *testing.T) {
+			h := ringing(t)
+			switch how {
+			case "cancel":
+				if err := h.nodes["n1"].Cancel(h.id, h.a); err != nil {
+					t.Error(err)
+				}
+			case "leave":
+				h.leave()
+			case "wait":
+				time.Sleep(calls.RingFor + time.Second)
+			}
+			synctest.Wait()
+			h.a.heard(t, "told "+string(want))
+			h.b1.heard(t, "handled "+string(want))
+			h.b2.heard(t, "handled "+string(want))
+		})
+	}
+}
+
+func TestCallToABusyPersonOrToNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := ringing(t)
+		_ = h.nodes["n1"].Cancel(h.id, h.a)
+		h.b2.busy = true
+		synctest.Wait()
+		h.a.told, h.b1.told = nil, nil
+		h.invite("bob")
+		if h.err != nil || !strings.HasPrefix(h.id, "n1/") {
+			t.Errorf("%q, %v", h.id, h.err)
+		}
+		h.a.heard(t, "told busy")
+		h.invite("carol")
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if fault.CodeOf(h.err) != fault.PeerGone {
+			t.Errorf("carol: %v", h.err)
+		}
+		h.a.heard(t)
+	})
+}
