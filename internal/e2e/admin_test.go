@@ -135,8 +135,11 @@ func runAndEmpty(t *testing.T, n []*testnode.Node, driver, dsn string, cache *re
 	if _, err := a.Signal(ctx(t), b.PeerID(), "offer", "neg-of-it", "signal-of-it"); err != nil {
 		t.Fatal(err)
 	}
+	if err := a.Conn().Call(ctx(t), "chat", map[string]any{"client_id": "client-of-it", "text": "chat-of-it"}, nil); err != nil {
+		t.Fatal(err)
+	}
 	secret := []string{
-		"user-", visitor, hostKey, "password-of-it", "-sdp", "-candidate", "-fingerprint", "-memo", "signal-of-it", "neg-of-it",
+		"chat-of-it", "client-of-it", "user-", visitor, hostKey, "password-of-it", "-sdp", "-candidate", "-fingerprint", "-memo", "signal-of-it", "neg-of-it",
 		a.PeerID(), b.PeerID(), c.PeerID(), a.Joined().ResumeToken, b.Joined().ResumeToken, c.Joined().ResumeToken,
 	}
 	db, err := sql.Open(driver, dsn)
