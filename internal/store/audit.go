@@ -73,7 +73,7 @@ func (s *Store) AuditPoints(ctx context.Context, q AuditQuery, limit int) (point
 
 const (
 	auditFew    = 20_000
-	auditWindow = 100_000
+	auditWindow = 25_000
 )
 
 // auditRows reads the newest rows that fit q, at most limit.
@@ -186,7 +186,12 @@ func (s *Store) auditFilter(q AuditQuery) (ordered, ranges []condition, err erro
 		ordered = append(ordered, func(c *conditions) string { return `m.country = ` + c.arg(q.Country) })
 	}
 	if q.City != "" {
-		ordered = append(ordered, func(c *conditions) string { return `m.city_fold = ` + c.arg(fold(q.City)) })
+		city := func(c *conditions) string { return `m.city_fold = ` + c.arg(fold(q.City)) }
+		if q.Country == "" {
+			ordered = append(ordered, city)
+		} else { // the index of one finds none in the order of both, when the city is another country's
+			ranges = append(ranges, city)
+		}
 	}
 	if q.Q != "" {
 		ranges = append(ranges, func(c *conditions) string {
