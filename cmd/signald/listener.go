@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"signald/internal/socketio"
 )
 
 // listener notices when connections cannot be accepted, as when there are no file
@@ -13,6 +15,7 @@ import (
 type listener struct {
 	net.Listener
 	log zerolog.Logger
+	tls bool // will be put on top
 
 	said    time.Time // of the one goroutine that accepts
 	refused atomic.Pointer[time.Time]
@@ -31,6 +34,9 @@ func (l *listener) Accept() (net.Conn, error) {
 			l.said = now
 			l.log.Error().Err(err).Msg("connections cannot be accepted: raise the limit of open files")
 		}
+	}
+	if err == nil && l.tls {
+		c = socketio.BelowTLS(c)
 	}
 	return c, err
 }

@@ -176,7 +176,7 @@ func (s *server) listen(handler http.Handler) error {
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w%s", s.config.Listen, err, portHint(err))
 	}
-	s.listener.Listener = l
+	s.listener.Listener, s.listener.tls = l, s.tls != nil
 	return nil
 }
 

@@ -189,7 +189,7 @@ func (c *compareCommand) weigh(ctx context.Context, table io.Writer, us, it *sid
 	kB := make([]float64, len(sides))
 	for i, s := range sides {
 		opts := load.Options{
-			URL: s.url, Peer: s.peer, Scenario: load.Fanout, Meetings: max(c.Heavy/5, 1), PerMeeting: 5, Rate: 500,
+			URL: s.url, Peer: s.peer, Scenario: load.Fanout, Meetings: max(c.Heavy/5, 1), PerMeeting: 5, Rate: 250,
 			Duration: time.Second, Warmup: time.Second, SendRate: 100, Size: c.Size, Loops: max(runtime.NumCPU()/2, 1), Version: version,
 		}
 		if s.peer == load.Signald {

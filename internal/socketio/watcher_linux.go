@@ -1,8 +1,10 @@
 package socketio
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -108,6 +110,10 @@ func (w *watcher) ready(e syscall.EpollEvent) {
 
 // watch has a connection read from now on.
 func (w *watcher) watch(c *wsConn) error {
+	if t, ok := c.net.(*tls.Conn); ok {
+		c.secure = t
+		t.NetConn().(*under).waits.Store(false)
+	}
 	w.mu.Lock()
 	w.last++
 	c.number = w.last
@@ -160,6 +166,23 @@ func (w *watcher) read(c *wsConn) {
 	}
 }
 
+func (c *wsConn) readInto(from *source) error {
+	if c.secure != nil {
+		n, err := c.secure.Read(from.buf)
+		if from.n = n; n > 0 {
+			return nil // the error comes again
+		}
+		return err
+	}
+	if err := c.raw.Read(from.call); err != nil {
+		return err
+	}
+	if from.err == nil && from.n == 0 {
+		return io.EOF
+	}
+	return from.err
+}
+
 // source is a reader's buffer, and the system call into it.
 type source struct {
 	buf  []byte
@@ -183,6 +206,68 @@ func newSource() *source {
 	return s
 }
 
+// under is a TCP connection below TLS that can be asked for what is there, instead
+// of waited for.
+type under struct {
+	*net.TCPConn
+	raw   syscall.RawConn
+	waits atomic.Bool // false: Read returns os.ErrDeadlineExceeded when nothing is there
+}
+
+// BelowTLS makes an accepted connection one whose WebSockets need no goroutine, when
+// TLS is put on top of it.
+func BelowTLS(c net.Conn) net.Conn {
+	tcp, ok := c.(*net.TCPConn)
+	if !ok {
+		return c
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return c
+	}
+	u := &under{TCPConn: tcp, raw: raw}
+	u.waits.Store(true)
+	return u
+}
+
+func (u *under) Read(b []byte) (int, error) {
+	if u.waits.Load() {
+		return u.TCPConn.Read(b)
+	}
+	s := sources.Get().(*source)
+	own := s.buf
+	s.buf = b
+	err := u.raw.Read(s.call)
+	n, failed := s.n, s.err
+	s.buf = own
+	sources.Put(s)
+	switch {
+	case err != nil:
+		return 0, err
+	case errors.Is(failed, syscall.EAGAIN):
+		return 0, os.ErrDeadlineExceeded // after which TLS may be read again
+	case failed != nil:
+		return 0, os.NewSyscallError("read", failed)
+	case n == 0 && len(b) > 0:
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+// watchable prepares a connection for the watcher; nil if that cannot be.
+func watchable(c net.Conn) syscall.RawConn {
+	switch c := c.(type) {
+	case *net.TCPConn:
+		raw, _ := c.SyscallConn() // fails never, or for all that follows too
+		return raw
+	case *tls.Conn:
+		if u, ok := c.NetConn().(*under); ok {
+			return u.raw
+		}
+	}
+	return nil
+}
+
 // drain reads what there is and has it handled.
 func (c *wsConn) drain(from *source) {
 	for {
@@ -198,19 +283,14 @@ func (c *wsConn) drain(from *source) {
 
 // readOnce reads a chunk. more: there may be more to read.
 func (c *wsConn) readOnce(from *source) (more, open bool) {
-	err := c.raw.Read(from.call)
-	if err == nil {
-		err = from.err
-	}
-	switch {
-	case errors.Is(err, syscall.EAGAIN):
+	err := c.readInto(from)
+	if errors.Is(err, syscall.EAGAIN) || errors.Is(err, os.ErrDeadlineExceeded) {
 		return false, true
-	case err == nil && from.n == 0:
-		err = io.EOF
 	}
 	if err == nil {
-		// Less than was asked for is all there is, if no end is in sight (epoll(7)).
-		more = from.n == len(from.buf) || c.ending.Load()
+		// Less than was asked for is all there is (epoll(7)), if no end is in sight and
+		// nothing between us and the kernel holds more.
+		more = from.n == len(from.buf) || c.ending.Load() || c.secure != nil
 		err = c.session.heard(c, from.buf[:from.n])
 	}
 	if err != nil {

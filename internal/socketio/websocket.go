@@ -24,6 +24,7 @@ type wsConn struct {
 
 	// for the watcher; raw is nil where a goroutine reads
 	raw    syscall.RawConn
+	secure *tls.Conn // set by the watcher; nil without TLS
 	number uint64
 	turn   turn
 	ending atomic.Bool // the kernel has told of the connection's end
@@ -52,8 +53,8 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, to *session) (*
 		return nil, err
 	}
 	ws := &wsConn{net: c.NetConn(), session: to, in: frameReader{limit: s.opts.MaxMessage}}
-	if tcp, ok := ws.net.(*net.TCPConn); ok && s.watching() != nil {
-		ws.raw, _ = tcp.SyscallConn() // fails never, or for all that follows too
+	if raw := watchable(ws.net); raw != nil && s.watching() != nil {
+		ws.raw = raw
 	}
 	return ws, nil
 }
@@ -248,7 +249,7 @@ func (s *session) webSocketGone(ws *wsConn, err error) {
 	switch {
 	case !s.carriedBy(ws):
 		s.abandon(ws)
-	case errors.Is(err, io.EOF):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		s.close(ReasonTransportClose)
 	case errors.As(err, &ended):
 		reason := ReasonTransportError

@@ -1,10 +1,14 @@
 package socketio
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"net/http/httptest"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,16 +19,65 @@ import (
 // echoes answers every event with its first argument.
 func echoes(_ *Socket, e *Event) { e.Ack(e.Args[0]) }
 
+// serveTLS is serve over TLS, as signald does it.
+func serveTLS(t *testing.T, opts Options) (base string) {
+	t.Helper()
+	s := New(opts)
+	web := httptest.NewUnstartedServer(s)
+	web.Listener = below{web.Listener}
+	web.StartTLS()
+	t.Cleanup(func() {
+		stopAtOnce(s)
+		web.Close()
+	})
+	return "ws" + strings.TrimPrefix(web.URL, "http") + s.opts.Path + "?EIO=4&transport=websocket"
+}
+
+type below struct{ net.Listener }
+
+func (b below) Accept() (net.Conn, error) {
+	c, err := b.Listener.Accept()
+	if err == nil {
+		c = BelowTLS(c)
+	}
+	return c, err
+}
+
+// dialTLS opens a session over TLS and connects the default namespace.
+func dialTLS(base string) (*wsClient, error) {
+	d := websocket.Dialer{HandshakeTimeout: patience, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	conn, _, err := d.Dial(base, nil)
+	if err != nil {
+		return nil, err
+	}
+	c := &wsClient{conn: conn}
+	for _, answer := range []string{"0{", "40{"} {
+		if got, err := c.next(); err != nil || !strings.HasPrefix(got, answer) {
+			return c, fmt.Errorf("got %q, %w", got, err)
+		}
+		if answer == "0{" {
+			err = c.send("40")
+		}
+	}
+	return c, err
+}
+
 // TestIdleWebSocketsHaveNoGoroutine runs alone: it counts those of the process.
 func TestIdleWebSocketsHaveNoGoroutine(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux has a watcher")
 	}
-	_, base := serve(t, Options{OnEvent: echoes, PingInterval: time.Hour})
+	opts := Options{OnEvent: echoes, PingInterval: time.Hour, PingTimeout: time.Hour}
+	_, plain := serve(t, opts)
+	secure := serveTLS(t, opts)
 	const clients = 300
 	before := runtime.NumGoroutine()
-	must(t, inParallel(clients, 32, func(int) error {
-		c, err := dialConnected(base)
+	must(t, inParallel(clients, 32, func(i int) error {
+		dial := func() (*wsClient, error) { return dialConnected(plain) }
+		if i%2 == 0 {
+			dial = func() (*wsClient, error) { return dialTLS(secure) }
+		}
+		c, err := dial()
 		if err != nil {
 			return err
 		}
@@ -36,7 +89,7 @@ func TestIdleWebSocketsHaveNoGoroutine(t *testing.T) {
 		return err
 	}))
 	last := 0
-	defer func() { t.Logf("%d goroutines before, %d with %d WebSockets", before, last, clients) }()
+	defer func() { t.Logf("%d goroutines before, %d more with %d WebSockets", before, last, clients) }()
 	eventually(t, "few goroutines", func() bool {
 		last = runtime.NumGoroutine() - before
 		return last < clients/3
@@ -46,39 +99,46 @@ func TestIdleWebSocketsHaveNoGoroutine(t *testing.T) {
 func TestEventsArriveHoweverTheyAreSent(t *testing.T) {
 	t.Parallel()
 	_, base := serve(t, Options{OnEvent: echoes})
+	secure := serveTLS(t, Options{OnEvent: echoes})
 	large, _ := json.Marshal(strings.Repeat("é", 20_000))
 	for name, event := range map[string]string{"small": `["echo","x"]`, "large": `["echo",` + string(large) + `]`} {
 		for _, piece := range []int{1, 7, 4095, 4096, 1 << 20} {
 			if piece == 1 && name == "large" {
 				continue // takes long and shows nothing more
 			}
-			t.Run(fmt.Sprintf("%s in pieces of %d", name, piece), func(t *testing.T) {
-				t.Parallel()
-				c, err := dialTCP(base)
-				must(t, err)
-				defer c.Close()
-				must(t, c.sendFrames("40"))
-				wire := append(clientFrame(fin|opText, "421"+event), clientFrame(opText, "422")...)
-				wire = append(append(wire, clientFrame(fin|opPing, "")...), clientFrame(fin|opContinuation, event)...)
-				go func() {
-					for len(wire) > 0 {
-						n, err := c.Write(wire[:min(piece, len(wire))])
-						if err != nil {
-							return // the test misses the answers
-						}
-						wire = wire[n:]
-					}
-				}()
-				for _, want := range []string{"0{", "40{", "431[", "", "432["} {
-					got, err := c.next()
-					must(t, err)
-					if !strings.HasPrefix(got, want) || want != "" && want[:2] == "43" && got[4:] != event[len(`["echo",`):] {
-						t.Fatalf("got %.60q…, want %q…", got, want)
-					}
-				}
-			})
+			for transport, dial := range map[string]func() (*wsClient, error){
+				"TCP": func() (*wsClient, error) { return dialConnected(base) },
+				"TLS": func() (*wsClient, error) { return dialTLS(secure) },
+			} {
+				t.Run(fmt.Sprintf("%s over %s in pieces of %d", name, transport, piece), func(t *testing.T) {
+					t.Parallel()
+					sendsInPieces(t, mustOpen(t, "", func(string) (*wsClient, error) { return dial() }), event, piece)
+				})
+			}
 		}
 	}
+}
+
+// sendsInPieces sends the event whole, then in fragments around a ping, each write as
+// long as a piece, and wants the echoes.
+func sendsInPieces(t *testing.T, c *wsClient, event string, piece int) {
+	pong := make(chan struct{}, 1)
+	c.conn.SetPongHandler(func(string) error { pong <- struct{}{}; return nil })
+	wire := slices.Concat(clientFrame(fin|opText, "421"+event), clientFrame(opText, "422"),
+		clientFrame(fin|opPing, ""), clientFrame(fin|opContinuation, event))
+	go func() {
+		for len(wire) > 0 {
+			n, err := c.conn.NetConn().Write(wire[:min(piece, len(wire))])
+			if err != nil {
+				return // the test misses the answers
+			}
+			wire = wire[n:]
+		}
+	}()
+	argument := strings.TrimPrefix(event, `["echo",`)
+	c.wants(t, "431["+argument)
+	c.wants(t, "432["+argument)
+	receive(t, "the pong", pong)
 }
 
 func TestWebSocketsEndWithACode(t *testing.T) {
@@ -112,6 +172,14 @@ func TestWebSocketsEndWithACode(t *testing.T) {
 			equal(t, "reason", receive(t, "OnDisconnect", ended), c.reason)
 		})
 	}
+	t.Run("TLS says goodbye", func(t *testing.T) {
+		t.Parallel()
+		ended := make(chan Reason, 1)
+		c, err := dialTLS(serveTLS(t, Options{OnDisconnect: func(_ *Socket, r Reason) { ended <- r }}))
+		must(t, err)
+		c.conn.Close()
+		equal(t, "reason", receive(t, "OnDisconnect", ended), ReasonTransportClose)
+	})
 	t.Run("the connection ends within a frame", func(t *testing.T) {
 		t.Parallel()
 		ended := make(chan Reason, 1)
