@@ -48,7 +48,7 @@ type auditEvents struct {
 
 	From  string `placeholder:"TIME" help:"Recorded at or after."`
 	To    string `placeholder:"TIME" help:"Recorded before."`
-	Kind  string `help:"kick, end or login_failed."`
+	Kind  string `help:"kick, ban, end or login_failed."`
 	Limit string `placeholder:"ROWS" help:"Events at most. Default: all."`
 }
 

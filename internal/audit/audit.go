@@ -95,7 +95,7 @@ func EventOf(e store.AuditEvent) Event {
 func EventFilter(values url.Values) (store.AuditEventQuery, error) {
 	q := store.AuditEventQuery{Kind: values.Get("kind"), Cursor: values.Get("cursor")}
 	if _, known := groupOf[q.Kind]; q.Kind != "" && !known {
-		return q, fault.Invalid("kind", "kind is kick, end or login_failed.")
+		return q, fault.Invalid("kind", "kind is kick, ban, end or login_failed.")
 	}
 	err := period(values, &q.From, &q.To)
 	return q, err

@@ -41,7 +41,7 @@ func (a *API) adminRoutes() []route {
 		query: []param{
 			{"from", "Recorded then or later: RFC 3339, or a date."},
 			{"to", "Recorded before: RFC 3339, or a date."},
-			{"kind", "kick, end or login_failed."},
+			{"kind", "kick, ban, end or login_failed."},
 			{"limit", "Rows: 1 to 500, else 50."},
 			{"cursor", "Where to go on."},
 		},

@@ -33,10 +33,12 @@ const en = {
   actor: "By",
   subject: "Whom",
   action: "Action",
-  kinds: { kick: "removed", end: "meeting ended", login_failed: "failed admin login" } as Record<
-    string,
-    string
-  >,
+  kinds: {
+    kick: "removed",
+    ban: "banned",
+    end: "meeting ended",
+    login_failed: "failed admin login",
+  } as Record<string, string>,
   more: "Older",
   loading: "Loading…",
   nothing: "Nothing fits.",
@@ -103,7 +105,7 @@ const zh: Texts = {
   actor: "操作者",
   subject: "对象",
   action: "操作",
-  kinds: { kick: "移出会议", end: "结束会议", login_failed: "管理登录失败" },
+  kinds: { kick: "移出会议", ban: "禁止进入", end: "结束会议", login_failed: "管理登录失败" },
   more: "更早",
   loading: "正在加载…",
   nothing: "没有符合的记录。",
