@@ -7,6 +7,7 @@ import { createSignaling, openSocket } from "./signaling.ts";
 export { type Api, createApi } from "./api.ts";
 export type { Chat, SendOptions } from "./chat.ts";
 export { codeOf, SignalError } from "./errors.ts";
+export { type FetchOptions, FileError, type FileOffer, type Files, fileOf } from "./files.ts";
 export { createLocalMedia, type LocalMedia } from "./local-media.ts";
 export type { Choice, Devices, MediaProblem } from "./media.ts";
 export {
@@ -21,13 +22,33 @@ export {
   type Seat,
 } from "./mesh.ts";
 export type { Peer, PeerState, Tracks } from "./peer.ts";
-export type { ChatMessage, CreatedMeeting, MediaState, MeetingInfo, PeerInfo, Policy } from "./protocol.ts";
+export type {
+  ChatMessage,
+  ChatUpdate,
+  CreatedMeeting,
+  Invite,
+  InviteState,
+  MediaState,
+  MeetingInfo,
+  PeerInfo,
+  Policy,
+} from "./protocol.ts";
 export type { Quality } from "./quality.ts";
 export type { Identity, Rtc, RtcEnvironment } from "./rtc.ts";
 export { createSignaling, openSocket, type Signaling } from "./signaling.ts";
 
-/** A mesh at the server of this address, such as `https://meet.example.org/`. `rtc`: where there is no browser. */
-export function openMesh(server: string, options: { rtc?: RtcEnvironment } = {}): Mesh {
+/**
+ * A mesh at the server of this address, such as `https://meet.example.org/`. `rtc`: where there is no browser.
+ * `token`: a join token, who we are by the word of an application.
+ */
+export function openMesh(
+  server: string,
+  { token, ...options }: { rtc?: RtcEnvironment; token?: string } = {},
+): Mesh {
   const base = server.endsWith("/") ? server : `${server}/`;
-  return createMesh({ signaling: createSignaling(openSocket(base)), api: createApi(base), ...options });
+  return createMesh({
+    signaling: createSignaling(openSocket(base, token)),
+    api: createApi(base),
+    ...options,
+  });
 }

@@ -8,6 +8,7 @@ import type { Wish } from "./budget.ts";
 import { type Chat, createChat } from "./chat.ts";
 import { codeOf, localError, SignalError } from "./errors.ts";
 import { createEvents, type Events } from "./events.ts";
+import { createFiles, type Files } from "./files.ts";
 import { createOutbox } from "./outbox.ts";
 import { createPeer, noTracks, type Peer, type PeerState, type Tracks } from "./peer.ts";
 import type {
@@ -83,6 +84,8 @@ export interface MeshEvents {
   /** A message was taken back. */
   revoked: ChatUpdate;
   typing: Typing;
+  /** Somebody is fetching a file that we share. */
+  sending: { peerId: string; id: string; done: number; total: number };
   /** A host has done something to us or, if we lead, to anybody. What is switched off so, we obey. */
   moderated: Moderated;
   /** Out of the meeting, not by our own wish. */
@@ -111,6 +114,7 @@ export interface Seat {
 
 export interface Mesh {
   readonly chat: Chat;
+  readonly files: Files;
   readonly on: Events<MeshEvents>["on"];
   view(): MeshView;
   /** The peers by peer_id. Each one's connection() is its RTCPeerConnection, for statistics and debugging. */
@@ -214,6 +218,11 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
     onError: trouble,
   });
 
+  const files = createFiles({
+    open: (peerId, label) => peers.get(peerId)?.open(label) ?? null,
+    present: (peerId) => peers.has(peerId),
+  });
+
   // Peers.
 
   function addPeer(info: PeerInfo, offers: boolean): void {
@@ -233,6 +242,11 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
         send: (body) => outbox.push(peerId, body),
         online,
         tracks,
+        onChannel(channel) {
+          const told = (id: string, done: number, total: number) =>
+            events.emit("sending", { peerId, id, done, total });
+          if (!files.accept(channel, told)) channel.close();
+        },
         onChange() {
           uplink?.divide();
           changed();
@@ -501,6 +515,7 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
     on: events.on,
     peers: () => peers,
     chat,
+    files,
 
     view: () => ({
       status,

@@ -60,6 +60,8 @@ export interface PeerOptions {
   tracks: Tracks;
   /** State or remote tracks changed. */
   onChange(): void;
+  /** The other side has opened a channel. */
+  onChannel?(channel: RTCDataChannel): void;
   onError(error: unknown): void;
 }
 
@@ -74,6 +76,8 @@ export interface Peer {
   remote(): Tracks;
   /** The present connection, for statistics and debugging. A rebuilt pair has another one. */
   connection(): Rtc;
+  /** A new data channel; null while there is no connection. It ends with the present one. */
+  open(label: string): RTCDataChannel | null;
   setTracks(tracks: Tracks): void;
   /** How our pictures are sent to it, until further notice. */
   shape(shape: Shape): void;
@@ -152,6 +156,10 @@ export function createPeer(options: PeerOptions): Peer {
     pc.onicecandidate = ({ candidate }) => {
       if (mine === pc) collect(candidate);
     };
+    pc.ondatachannel = ({ channel }) => {
+      if (mine !== pc || !options.onChannel) channel.close();
+      else options.onChannel(channel);
+    };
     pc.onconnectionstatechange = () => {
       if (mine === pc) connectionChanged();
     };
@@ -187,6 +195,7 @@ export function createPeer(options: PeerOptions): Peer {
     pc.onnegotiationneeded = null;
     pc.onicecandidate = null;
     pc.onconnectionstatechange = null;
+    pc.ondatachannel = null;
     pc.close();
   }
 
@@ -474,6 +483,8 @@ export function createPeer(options: PeerOptions): Peer {
           break;
       }
     },
+
+    open: (label) => (pc.connectionState === "connected" ? pc.createDataChannel(label) : null),
 
     refreshIce() {
       pc.setConfiguration(configuration());

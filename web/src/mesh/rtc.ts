@@ -12,6 +12,7 @@ export type Rtc = Pick<
   | "addTransceiver"
   | "getTransceivers"
   | "createDataChannel"
+  | "ondatachannel"
   | "setLocalDescription"
   | "setRemoteDescription"
   | "addIceCandidate"

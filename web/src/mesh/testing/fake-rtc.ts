@@ -92,6 +92,7 @@ export function fakeRtc(): FakeRtc {
     candidates,
     onnegotiationneeded: null as Rtc["onnegotiationneeded"],
     onicecandidate: null as Rtc["onicecandidate"],
+    ondatachannel: null as Rtc["ondatachannel"],
     onconnectionstatechange: null as Rtc["onconnectionstatechange"],
     get closed() {
       return state.closed;
