@@ -35,6 +35,9 @@ type Store interface {
 // block.
 type House interface {
 	Announce(meetingID string, changes ...rooms.Change)
+	// Doubt is told of an error: if the store has not answered, what was said may be
+	// stored all the same.
+	Doubt(meetingID string, err error)
 	// Hint is for what is not stored: it may get lost.
 	Hint(meetingID string, s rooms.Speech)
 }
@@ -80,6 +83,7 @@ func (s *Service) Say(ctx context.Context, seat *participants.Seat, c *protocol.
 		m, err = s.store.MessageByClient(ctx, seat.PeerID, c.ClientID)
 	}
 	if err != nil {
+		s.house.Doubt(seat.MeetingID, err)
 		return protocol.ChatDone{}, translate(err)
 	}
 	// Also what was said before: if the answer of the store got lost then, nobody was told.
@@ -126,6 +130,7 @@ func (s *Service) Revoke(ctx context.Context, seat *participants.Seat, messageID
 		return nil
 	})
 	if err != nil {
+		s.house.Doubt(seat.MeetingID, err)
 		return translate(err)
 	}
 	s.house.Announce(seat.MeetingID, spoken(s.encode, seat.MeetingID, m, m.LastRev-1))

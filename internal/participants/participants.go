@@ -257,6 +257,12 @@ func (s *Service) Announce(meetingID string, changes ...rooms.Change) {
 	s.announce(meetingID, changes...)
 }
 
+// Doubt is for changes of others' making that the store has not answered: they may
+// have been made all the same, and are read as soon as that is possible.
+func (s *Service) Doubt(meetingID string, err error) {
+	_ = s.settle(meetingID, nil, err) // the caller has it
+}
+
 // Hint tells who is in the meeting, here and at other nodes, what nobody needs to
 // be told later.
 func (s *Service) Hint(meetingID string, speech rooms.Speech) {
