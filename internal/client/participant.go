@@ -112,6 +112,9 @@ func joinPayload(j protocol.Join) map[string]any {
 			m[key] = value
 		}
 	}
+	if j.Fresh {
+		m["fresh"] = true
+	}
 	if j.JoinType != 0 {
 		m["join_type"] = j.JoinType
 	}

@@ -45,7 +45,7 @@ type Store interface {
 // Participants knows participants by their resume tokens, and ends their meetings.
 type Participants interface {
 	End(ctx context.Context, meetingID string) error
-	LeaveByToken(ctx context.Context, peerID, token string) error
+	LeaveByToken(ctx context.Context, peerID, token string, mayReturn bool) error
 	Authenticate(ctx context.Context, token string) (meetingID, peerID string, err error)
 	// AuthorizeHost refuses all secrets but the host key and the resume tokens of hosts.
 	AuthorizeHost(ctx context.Context, meetingID, secret string) error

@@ -280,7 +280,7 @@ func (a *API) leave(r *http.Request) (int, any, error) {
 	if err := l.Validate(); err != nil {
 		return 0, nil, err
 	}
-	if err := a.participants.LeaveByToken(r.Context(), l.PeerID, l.ResumeToken); err != nil {
+	if err := a.participants.LeaveByToken(r.Context(), l.PeerID, l.ResumeToken, l.MayReturn); err != nil {
 		return 0, nil, err
 	}
 	return http.StatusNoContent, nil, nil

@@ -211,6 +211,9 @@ func (a *admission) resume(ctx context.Context, tx *store.Tx) error {
 		return err
 	}
 	a.who, a.resumed, a.cameFrom = p, true, p.NodeID
+	if p.State == store.Returning || a.join.Fresh {
+		return a.comeAnew(ctx, tx)
+	}
 	a.take(tx.State())
 	a.changed(tx, rooms.Changed, a.who, "")
 	return tx.Update(ctx, a.who)

@@ -18,6 +18,7 @@ type departure struct {
 
 	reason string
 	away   bool // the seat is kept for the grace time
+	kept   bool // nobody sees it any more, but it may return within the grace time
 	again  bool // it was tried before, and may have been done then
 
 	// Of a return that could not be finished: the hash of the token it was made with, which
@@ -49,8 +50,9 @@ func (s *Service) Disconnected(ctx context.Context, seat *Seat, reason string) {
 }
 
 // LeaveByToken is Leave for who has no connection to say it on: a page that is
-// being closed.
-func (s *Service) LeaveByToken(ctx context.Context, peerID, token string) error {
+// being closed, or reloaded, if it may return: to the others it has left, but for
+// the grace time its token brings it back.
+func (s *Service) LeaveByToken(ctx context.Context, peerID, token string, mayReturn bool) error {
 	p, err := s.store.ParticipantByResume(ctx, HashSecret(token))
 	if errors.Is(err, store.ErrParticipantNotFound) || err == nil && p.PeerID != peerID {
 		return fault.New(fault.NotJoined)
@@ -58,7 +60,7 @@ func (s *Service) LeaveByToken(ctx context.Context, peerID, token string) error 
 	if err != nil {
 		return translate(err)
 	}
-	return s.depart(ctx, departure{meetingID: p.MeetingID, peerID: p.PeerID, connID: p.ConnID, reason: ReasonLeave})
+	return s.depart(ctx, departure{meetingID: p.MeetingID, peerID: p.PeerID, connID: p.ConnID, reason: ReasonLeave, kept: mayReturn})
 }
 
 // End ends the meeting for everyone, on every node, and for good: later joins
@@ -92,6 +94,15 @@ func end(ctx context.Context, tx *store.Tx) ([]rooms.Change, error) {
 	for _, p := range everyone {
 		changes = append(changes, rooms.Change{Rev: tx.NextRev(), Kind: rooms.Left, Peer: rooms.Peer{PeerID: p.PeerID}, Reason: ReasonEnded})
 		if err := tx.Delete(ctx, p.PeerID, ReasonEnded); err != nil {
+			return nil, err
+		}
+	}
+	returning, err := tx.Returning(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range returning {
+		if err := tx.Delete(ctx, p.PeerID, ReasonLeave); err != nil {
 			return nil, err
 		}
 	}
@@ -138,6 +149,10 @@ func (s *Service) depart(ctx context.Context, d departure) error {
 			}
 			changes = append(changes, rooms.Change{Rev: tx.NextRev(), Kind: rooms.Changed, Peer: peerOf(p)})
 			return tx.Update(ctx, p)
+		}
+		if d.kept && p.Protocol >= 2 {
+			changes, err = vacate(ctx, tx, p)
+			return err
 		}
 		if changes, err = takeOut(ctx, tx, p, d.reason, nil); err != nil || p.Role != Host {
 			return err

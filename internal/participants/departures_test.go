@@ -47,20 +47,20 @@ func TestLeaveByToken(t *testing.T) {
 		ctx := context.Background()
 		a, b := s.join(protocol.Join{}), s.join(protocol.Join{})
 		for what, err := range map[string]error{
-			"nothing":          s.LeaveByToken(ctx, "", ""),
-			"no token":         s.LeaveByToken(ctx, a.Seat.PeerID, ""),
-			"a made-up token":  s.LeaveByToken(ctx, a.Seat.PeerID, "rt_x"),
-			"another's token":  s.LeaveByToken(ctx, a.Seat.PeerID, b.ResumeToken),
-			"another's peer":   s.LeaveByToken(ctx, b.Seat.PeerID, a.ResumeToken),
-			"no peer":          s.LeaveByToken(ctx, "", a.ResumeToken),
-			"peer id as token": s.LeaveByToken(ctx, a.Seat.PeerID, a.Seat.PeerID),
+			"nothing":          s.LeaveByToken(ctx, "", "", false),
+			"no token":         s.LeaveByToken(ctx, a.Seat.PeerID, "", false),
+			"a made-up token":  s.LeaveByToken(ctx, a.Seat.PeerID, "rt_x", false),
+			"another's token":  s.LeaveByToken(ctx, a.Seat.PeerID, b.ResumeToken, false),
+			"another's peer":   s.LeaveByToken(ctx, b.Seat.PeerID, a.ResumeToken, false),
+			"no peer":          s.LeaveByToken(ctx, "", a.ResumeToken, false),
+			"peer id as token": s.LeaveByToken(ctx, a.Seat.PeerID, a.Seat.PeerID, false),
 		} {
 			wantCode(t, what, err, fault.NotJoined)
 		}
 		if n := len(rows(t, db, "k")); n != 2 {
 			t.Fatalf("%d in the meeting", n)
 		}
-		must(t, s.LeaveByToken(ctx, a.Seat.PeerID, a.ResumeToken))
+		must(t, s.LeaveByToken(ctx, a.Seat.PeerID, a.ResumeToken, false))
 		if _, stored := row(t, db, a.Seat.PeerID); stored || a.Seat.Seated() || !b.Seat.Seated() {
 			t.Errorf("stored %v, seated %v, the other %v", stored, a.Seat.Seated(), b.Seat.Seated())
 		}
@@ -69,10 +69,10 @@ func TestLeaveByToken(t *testing.T) {
 		}
 		eventually(t, "the other hears of it", func() bool { reason, _ := b.left(a.Seat.PeerID); return reason == "leave" })
 		s.Disconnected(ctx, a.Seat, "") // the page's connection ends after its beacon
-		wantCode(t, "again", s.LeaveByToken(ctx, a.Seat.PeerID, a.ResumeToken), fault.NotJoined)
+		wantCode(t, "again", s.LeaveByToken(ctx, a.Seat.PeerID, a.ResumeToken, false), fault.NotJoined)
 
 		s.Disconnected(ctx, b.Seat, "")
-		must(t, s.LeaveByToken(ctx, b.Seat.PeerID, b.ResumeToken)) // who is away can leave, too
+		must(t, s.LeaveByToken(ctx, b.Seat.PeerID, b.ResumeToken, false)) // who is away can leave, too
 		if n := len(rows(t, db, "k")); n != 0 || s.rooms.Count() != 0 {
 			t.Errorf("%d in the meeting, %d rooms", n, s.rooms.Count())
 		}
@@ -190,7 +190,7 @@ func TestDepartureIsTriedAgainUntilItIsDone(t *testing.T) {
 				}
 			}},
 			{"LeaveByToken", 2, false, func(s *server, g guest) {
-				wantCode(t, "leave", s.LeaveByToken(context.Background(), g.Seat.PeerID, g.ResumeToken), fault.Unavailable)
+				wantCode(t, "leave", s.LeaveByToken(context.Background(), g.Seat.PeerID, g.ResumeToken, false), fault.Unavailable)
 			}},
 			{"Disconnected1", 1, false, func(s *server, g guest) { s.Disconnected(context.Background(), g.Seat, "") }},
 			{"Disconnected2", 2, true, func(s *server, g guest) { s.Disconnected(context.Background(), g.Seat, "") }},

@@ -12,21 +12,23 @@ import (
 
 // takeOut takes a participant out, and clears what pointed at it.
 func takeOut(ctx context.Context, tx *store.Tx, p store.Participant, reason string, notice *rooms.Notice) ([]rooms.Change, error) {
-	changes := []rooms.Change{{
-		Rev: tx.NextRev(), Kind: rooms.Left, Peer: rooms.Peer{PeerID: p.PeerID}, Reason: reason, Notice: notice,
-	}}
-	if err := tx.Delete(ctx, p.PeerID, reason); err != nil {
-		return nil, err
-	}
-	live := &tx.State().Live
-	if live.Acting == p.PeerID {
+	changes := leftOf(tx, p.PeerID, reason, notice)
+	if live := &tx.State().Live; live.Acting == p.PeerID {
 		live.Acting, live.ActingWas = "", ""
 	}
-	if live.Spotlight == p.PeerID {
+	return changes, tx.Delete(ctx, p.PeerID, reason)
+}
+
+// leftOf tells that someone has left, whom nobody is to look at any more.
+func leftOf(tx *store.Tx, peerID, reason string, notice *rooms.Notice) []rooms.Change {
+	changes := []rooms.Change{{
+		Rev: tx.NextRev(), Kind: rooms.Left, Peer: rooms.Peer{PeerID: peerID}, Reason: reason, Notice: notice,
+	}}
+	if live := &tx.State().Live; live.Spotlight == peerID {
 		live.Spotlight = ""
 		changes = append(changes, ruled(tx))
 	}
-	return changes, nil
+	return changes
 }
 
 // succeed finds who takes over when a host has left: the co-host who is longest
@@ -91,8 +93,15 @@ func (a *admission) winBack(ctx context.Context, tx *store.Tx) error {
 	}
 	live.Acting, live.ActingWas = "", ""
 	p, err := tx.ByPeer(ctx, acting)
-	if errors.Is(err, store.ErrParticipantNotFound) {
-		return nil
+	if errors.Is(err, store.ErrParticipantNotFound) { // it may return, and nobody need hear of it now
+		if p, err = findReturning(ctx, tx, acting); errors.Is(err, store.ErrParticipantNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		p.Role = was
+		return tx.Update(ctx, p)
 	}
 	if err != nil {
 		return err

@@ -281,7 +281,7 @@ func TestWhatAJoinStoresAndShows(t *testing.T) {
 		want := rooms.Peer{
 			PeerID: g.Seat.PeerID, UserID: "王宇", Name: "王宇 🎧", Role: participants.Guest, Online: true, Fingerprint: "sha-256 1A",
 			Media:    rooms.Media{Audio: true, Screen: true}, // when a hand was raised is not the client's to say
-			Protocol: 2, ConnID: p.ConnID, NodeID: "n1",
+			Protocol: 2, ConnID: p.ConnID, NodeID: "n1", Came: p.JoinedAt.UnixMicro(),
 		}
 		heard, _ := watch.changed(g.Seat.PeerID)
 		if !reflect.DeepEqual(heard, want) || !reflect.DeepEqual(peer(g, g.Seat.PeerID), want) {
@@ -389,8 +389,8 @@ func TestHostileTextIsOnlyText(t *testing.T) {
 			s.refused(j, fault.ResumeExpired)
 			s.refused(protocol.Join{MeetingID: text, HostKey: text}, fault.Forbidden)
 			s.refused(protocol.Join{MeetingID: text, Password: text + "'"}, fault.BadPassword)
-			wantCode(t, "leave", s.LeaveByToken(context.Background(), text, text), fault.NotJoined)
-			wantCode(t, "leave", s.LeaveByToken(context.Background(), text, g.ResumeToken), fault.NotJoined)
+			wantCode(t, "leave", s.LeaveByToken(context.Background(), text, text, false), fault.NotJoined)
+			wantCode(t, "leave", s.LeaveByToken(context.Background(), text, g.ResumeToken, false), fault.NotJoined)
 			_, _, err := s.Authenticate(context.Background(), text)
 			wantCode(t, "authenticate", err, fault.Unauthorized)
 		}

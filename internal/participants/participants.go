@@ -335,7 +335,7 @@ func peerOf(p store.Participant) rooms.Peer {
 		Verified:    p.Verified,
 		SDP:         asJSON(p.SDP, p.SDPJSON),
 		Candidate:   asJSON(p.Candidate, p.CandidateJSON),
-		ConnID:      p.ConnID, NodeID: p.NodeID,
+		ConnID:      p.ConnID, NodeID: p.NodeID, Came: p.JoinedAt.UnixMicro(),
 	}
 }
 

@@ -306,7 +306,7 @@ func (s *Service) adoptAbandoned(ctx context.Context) error {
 	return nil
 }
 
-// reap takes out who has been away for the grace time.
+// reap takes out who has been away for the grace time, and forgets who has not returned within it.
 func (s *Service) reap(ctx context.Context, since map[store.Presence]time.Time) error {
 	away, err := s.store.AwayBefore(ctx, time.Now().AddDate(100, 0, 0), sweepLimit)
 	if err != nil {
@@ -325,7 +325,12 @@ func (s *Service) reap(ctx context.Context, since map[store.Presence]time.Time) 
 		if time.Since(first) < s.opts.Grace {
 			continue
 		}
-		if err := s.depart(ctx, departure{meetingID: p.MeetingID, peerID: p.PeerID, connID: p.ConnID, reason: ReasonTimeout}); err != nil {
+		if p.State == store.Returning {
+			err = s.giveUp(ctx, p)
+		} else {
+			err = s.depart(ctx, departure{meetingID: p.MeetingID, peerID: p.PeerID, connID: p.ConnID, reason: ReasonTimeout})
+		}
+		if err != nil {
 			return err
 		}
 	}

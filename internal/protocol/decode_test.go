@@ -93,7 +93,7 @@ func TestWrongTypesNameTheField(t *testing.T) {
 			"media": {`true`, `"x"`, `[]`},
 		},
 		"leave":           {"meeting_id": {`1`}},
-		"leave over HTTP": {"peer_id": {`1`}, "resume_token": {`{}`}},
+		"leave over HTTP": {"peer_id": {`1`}, "resume_token": {`{}`}, "may_return": {`"yes"`, `1`}},
 		"signal":          {"meeting_id": {`1`}, "to": {`1`, `null`}, "neg": {`1`}, "kind": {`1`, `null`, `"x"`}, "restart": {`1`}, "end": {`"true"`}, "list": {`{}`, `"x"`}},
 		"update_signal":   {"meeting_id": {`1`}},
 		"sync":            {"meeting_id": {`1`}, "have_rev": {`"1"`, `1.5`}},

@@ -48,6 +48,7 @@ var fromClients = map[string]payload{
 	"rename":                &protocol.Rename{MeetingID: "K7F3", Name: "王 小宇"},
 	"leave":                 &protocol.Leave{MeetingID: "K7F3"},
 	"leave_http":            &protocol.LeaveByToken{PeerID: "p_9c8b7a6d5e4f3g2h", ResumeToken: "rt_AAAAAAAAAAAAAAAAAAAAAA"},
+	"leave_http_may_return": &protocol.LeaveByToken{PeerID: "p_9c8b7a6d5e4f3g2h", ResumeToken: "rt_AAAAAAAAAAAAAAAAAAAAAA", MayReturn: true},
 	"heartbeat":             &protocol.Heartbeat{},
 	"chat_in": &protocol.Chat{
 		MeetingID: "K7F3", ClientID: "c-1", To: "p_1a2b3c4d5e6f7g8h", Text: "两点见？\nsee <you>", Meta: raw(`{"lang": "zh", "n": 1.50}`),
@@ -58,6 +59,10 @@ var fromClients = map[string]payload{
 	"invite_answer": &protocol.InviteAnswer{CallID: callID, Answer: "accept"},
 	"invite_cancel": &protocol.InviteCancel{CallID: callID},
 	"typing_in":     &protocol.Typing{MeetingID: "K7F3", To: "p_1a2b3c4d5e6f7g8h"},
+	"join_fresh": &protocol.Join{
+		MeetingID: "K7F3", UserID: "王宇", Name: "王宇", Version: 2, Fingerprint: "sha-256 1A:2B",
+		ResumeToken: "rt_AAAAAAAAAAAAAAAAAAAAAA", Fresh: true,
+	},
 	"join_ticket": &protocol.Join{
 		MeetingID: "K7F3", UserID: "王宇", Name: "王宇", Version: 2, Memo: "from the sales team",
 		Ticket: "w_1a2b3c4d5e6f7g8h.AAAAAAAAAAAAAAAAAAAAAA", AdmissionToken: "at_AAAAAAAAAAAAAAAAAAAAAA",

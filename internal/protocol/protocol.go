@@ -104,6 +104,7 @@ type Join struct {
 	Password    string `json:"password"`
 	JoinType    int    `json:"join_type"` // 0 coexist, 1 refuse, 2 replace
 	ResumeToken string `json:"resume_token"`
+	Fresh       bool   `json:"fresh"` // it comes back without its peer connections
 	Media       *Media `json:"media"`
 	Fingerprint string `json:"fingerprint"`
 	Memo        string `json:"memo"` // for the lobby
@@ -183,6 +184,7 @@ func (l *Leave) Validate() error { return text("meeting_id", &l.MeetingID, MaxKe
 type LeaveByToken struct {
 	PeerID      string `json:"peer_id" required:""`
 	ResumeToken string `json:"resume_token" required:"" doc:"from the answer to the join"`
+	MayReturn   bool   `json:"may_return" doc:"the page may be on its way back: for the grace time a join with the token takes the seat again"`
 }
 
 // Validate asks for the credential.

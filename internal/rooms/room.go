@@ -133,11 +133,12 @@ func (r *Room) reload(ctx context.Context, again bool) error {
 	}
 	known := r.overtakenLocked(roster.Rev)
 	for _, s := range slices.Clone(r.peers) {
-		if !slices.ContainsFunc(roster.Peers, func(p Peer) bool { return p.PeerID == s.PeerID }) {
+		if !slices.ContainsFunc(roster.Peers, func(p Peer) bool { return p.PeerID == s.PeerID && p.Came == s.Came }) {
 			r.removeLocked(s.PeerID, cmp.Or(known[s.PeerID], "server"))
 		}
 	}
 	for _, p := range roster.Peers {
+		r.rejoinedLocked(p.PeerID, roster.Rev)
 		r.putLocked(p)
 	}
 	r.news.due = true
@@ -245,6 +246,7 @@ func (r *Room) applyLocked(c Change) {
 	}
 	switch c.Kind {
 	case Joined, Changed:
+		r.rejoinedLocked(c.Peer.PeerID, c.Rev)
 		r.putLocked(c.Peer)
 	case Left:
 		r.removeLocked(c.Peer.PeerID, c.Reason)
@@ -282,6 +284,16 @@ func (r *Room) healHole() {
 	defer r.mu.Unlock()
 	if r.heal != nil && !r.ended {
 		r.heal.Reset(r.rooms.opts.HealAfter)
+	}
+}
+
+// rejoinedLocked sees to it that who leaves and joins again as the same peer is not
+// told as somebody who stayed: everyone is to connect to it anew.
+func (r *Room) rejoinedLocked(peerID string, rev int64) {
+	if n := r.news.find(peerID); n != nil && n.kind == Left {
+		r.news.due, r.news.rev = true, rev-1
+		r.flushDeltaLocked()
+		r.news.due = true
 	}
 }
 

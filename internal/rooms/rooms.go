@@ -32,6 +32,10 @@ type Peer struct {
 	// ConnID names the connection that holds the seat: a member bound to another
 	// one has lost it. NodeID is where that connection is.
 	ConnID, NodeID string
+
+	// Came is when it joined, in µs since 1970: the same peer with another is one that
+	// has left and joined again.
+	Came int64
 }
 
 // Media is what a participant says of the media it sends; Hand is in ms since

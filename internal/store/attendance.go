@@ -21,7 +21,7 @@ func (t *Tx) came(p Participant) {
 	if !t.state.Policy.Attendance {
 		return
 	}
-	if t.before == 0 { // what was to be deleted is kept: the meeting goes on
+	if t.before.all() == 0 { // what was to be deleted is kept: the meeting goes on
 		t.queue = append(t.queue, statement{sql: `UPDATE attendance SET until = NULL WHERE meeting_id = $1`, args: []any{t.locked.MeetingID}})
 	}
 	t.queue = append(t.queue, statement{
@@ -29,6 +29,13 @@ func (t *Tx) came(p Participant) {
 			ON CONFLICT (peer_id) DO NOTHING`,
 		args: []any{p.PeerID, t.locked.MeetingID, p.UserID, p.Name, p.Role, t.s.d.time(p.JoinedAt)},
 	})
+}
+
+// cameBack is for one that has left and returned: it was there all the time.
+func (t *Tx) cameBack(peerID string) {
+	if t.state.Policy.Attendance {
+		t.queue = append(t.queue, statement{sql: `UPDATE attendance SET left_at = NULL WHERE peer_id = $1`, args: []any{peerID}})
+	}
 }
 
 func (t *Tx) went(peerID string) {

@@ -158,10 +158,10 @@ func (t *Tx) saveEvents() {
 	if t.s.wake == nil {
 		return
 	}
-	if t.before == 0 && t.count > 0 {
+	if t.before.all() == 0 && t.people.all() > 0 {
 		t.events = slices.Insert(t.events, 0, Event{Kind: MeetingStarted})
 	}
-	if t.before > 0 && t.count == 0 {
+	if t.before.all() > 0 && t.people.all() == 0 {
 		t.events = append(t.events, Event{Kind: MeetingEnded})
 	}
 	for _, e := range t.events {

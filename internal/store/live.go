@@ -22,7 +22,7 @@ func (s *Store) LiveMeetings(ctx context.Context, limit int) (list []LiveMeeting
 	at := map[string]int{} // index in list
 	err = s.read(ctx, "list the live meetings",
 		query{
-			statement{sql: `SELECT count(DISTINCT meeting_id), count(*) FROM participants`},
+			statement{sql: `SELECT count(DISTINCT meeting_id), count(*) FROM participants WHERE ` + there},
 			func(r row) error { return r.Scan(&meetings, &people) },
 		},
 		query{
@@ -30,7 +30,7 @@ func (s *Store) LiveMeetings(ctx context.Context, limit int) (list []LiveMeeting
 				sql: `SELECT t.meeting_id, s.title, s.created_at, t.node_id, t.state, t.people, t.since FROM (
 						SELECT p.meeting_id, p.node_id, p.state, count(*) AS people, min(p.joined_at) AS since,
 							sum(count(*)) OVER (PARTITION BY p.meeting_id) AS size FROM participants p
-						WHERE p.meeting_id IN (SELECT meeting_id FROM participants GROUP BY meeting_id ORDER BY count(*) DESC, meeting_id LIMIT $1)
+						WHERE ` + there + ` AND p.meeting_id IN (SELECT meeting_id FROM participants WHERE ` + there + ` GROUP BY meeting_id ORDER BY count(*) DESC, meeting_id LIMIT $1)
 						GROUP BY p.meeting_id, p.node_id, p.state
 					) t JOIN meeting_state s ON s.meeting_id = t.meeting_id ORDER BY t.size DESC, t.meeting_id`,
 				args: []any{limit},

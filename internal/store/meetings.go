@@ -128,7 +128,7 @@ func (s *Store) Meeting(ctx context.Context, id string) (m Meeting, st State, pa
 	found := false
 	err = s.read(ctx, "read a meeting", query{
 		statement{
-			sql: `SELECT ` + stateColumns + `, (SELECT count(*) FROM participants p WHERE p.meeting_id = s.meeting_id)
+			sql: `SELECT ` + stateColumns + `, (SELECT count(*) FROM participants p WHERE p.meeting_id = s.meeting_id AND ` + there + `)
 				FROM meeting_state s WHERE meeting_id = $1`,
 			args: []any{id},
 		},
@@ -155,7 +155,7 @@ func (s *Store) Snapshot(ctx context.Context, meetingID string) (State, []Partic
 		statement{sql: `SELECT ` + stateColumns + ` FROM meeting_state s WHERE meeting_id = $1`, args: []any{meetingID}},
 		func(r row) error { found = true; return r.Scan(stateDest(&st)...) },
 	}
-	everyone, list := participantsWhere(`meeting_id = $1`, meetingID)
+	everyone, list := participantsWhere(`meeting_id = $1 AND `+there, meetingID)
 	lobby, waiting := waitingOf(meetingID)
 	if err := s.read(ctx, "read a meeting's roster", state, everyone, lobby); err != nil {
 		return State{}, nil, err

@@ -17,6 +17,9 @@ const (
 		resume_hash = $15, fingerprint = $16, joined_at = $17, away_since = $18, ip = $19, verified = $20, admission_hash = $21
 		WHERE peer_id = $1 AND meeting_id = $2`
 	deleteParticipant = `DELETE FROM participants WHERE peer_id = $1 AND meeting_id = $2`
+
+	// there is who is in a meeting: not who has left and may return.
+	there = `state <> '` + Returning + `'`
 )
 
 func participantArgs(d dialect, p Participant) []any {
@@ -71,7 +74,8 @@ func one(list []Participant) (Participant, error) {
 	return list[0], nil
 }
 
-// Participant finds a participant of any meeting; ErrParticipantNotFound.
+// Participant finds a participant of any meeting, also one that has left and may return;
+// ErrParticipantNotFound.
 func (s *Store) Participant(ctx context.Context, peerID string) (Participant, error) {
 	if err := key("peer id", peerID); err != nil {
 		return Participant{}, err
@@ -85,7 +89,7 @@ func (s *Store) Participant(ctx context.Context, peerID string) (Participant, er
 
 // ParticipantByResume finds a participant by his resume token's hash; ErrParticipantNotFound.
 func (s *Store) ParticipantByResume(ctx context.Context, hash []byte) (Participant, error) {
-	q, list := participantsWhere(`resume_hash = $1`, someBytes(hash))
+	q, list := participantsWhere(`resume_hash = $1 AND `+there, someBytes(hash))
 	if err := s.read(ctx, "read a participant", q); err != nil {
 		return Participant{}, err
 	}
@@ -162,7 +166,8 @@ func (s *Store) Revs(ctx context.Context, meetingIDs []string) (map[string]int64
 	return revs, err
 }
 
-// AwayBefore lists participants that have been away since before t, longest first, at most limit.
+// AwayBefore lists participants that have been away, or gone and returning, since before t, longest first,
+// at most limit.
 func (s *Store) AwayBefore(ctx context.Context, t time.Time, limit int) ([]Presence, error) {
 	return s.presences(ctx, statement{
 		sql:  `SELECT ` + presenceColumns + ` FROM participants WHERE away_since < $1 ORDER BY away_since, peer_id LIMIT $2`,

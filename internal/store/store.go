@@ -76,7 +76,7 @@ func newStore(d dialect) *Store {
 			lockHead:       `SELECT seq, hash FROM meetings_head WHERE one = 1` + w.forUpdate,
 			lockEventsHead: `SELECT seq, hash FROM audit_events_head WHERE one = 1` + w.forUpdate,
 
-			abandoned: `SELECT ` + presenceColumns + ` FROM participants WHERE node_id ` + w.notInList + ` ORDER BY meeting_id, peer_id LIMIT $2`,
+			abandoned: `SELECT ` + presenceColumns + ` FROM participants WHERE node_id ` + w.notInList + ` AND ` + there + ` ORDER BY meeting_id, peer_id LIMIT $2`,
 			gone:      `SELECT meeting_id, ticket_id, conn_id FROM waiting WHERE node_id ` + w.notInList + ` LIMIT $2`,
 			revs:      `SELECT meeting_id, rev FROM meeting_state WHERE meeting_id ` + w.inList,
 			nodes:     `SELECT node_id, seen_at FROM nodes`,

@@ -21,8 +21,8 @@ type Tx struct {
 
 	locked  State // as it was
 	state   State
-	count   int
-	before  int                    // participants when the lock was taken
+	people  people
+	before  people                 // when the lock was taken
 	banned  bool                   // somebody is
 	present map[string]bool        // peers known to be in the meeting, or known not to be; true as long as the lock is held
 	seen    map[string]Participant // as read last, for events
@@ -30,6 +30,12 @@ type Tx struct {
 	queue   []statement
 	err     error // the first that the database answered; nothing is tried after it, nothing is committed
 }
+
+// people are those of a meeting: there, and gone but returning.
+type people struct{ there, returning int }
+
+// all are those for whom the meeting goes on: it has not ended for who reloads its page alone in it.
+func (p people) all() int { return p.there + p.returning }
 
 var errTxOver = errors.New("transaction is over")
 
@@ -63,7 +69,7 @@ func (s *Store) InMeeting(ctx context.Context, meetingID string, fn func(ctx con
 		if t.err != nil {
 			return t.err
 		}
-		if t.count == 0 && t.before > 0 {
+		if t.people.all() == 0 && t.before.all() > 0 {
 			t.forgetMessages()
 			t.emptied()
 		}
@@ -95,14 +101,20 @@ func (t *Tx) begin(ctx context.Context, meetingID string) error {
 	// committed, while a subquery of the first would count as of before the wait.
 	count := query{
 		statement{
-			sql:  `SELECT count(*), EXISTS (SELECT 1 FROM bans WHERE meeting_id = $1) FROM participants WHERE meeting_id = $1`,
+			sql: `SELECT count(*), coalesce(sum(CASE WHEN ` + there + ` THEN 1 ELSE 0 END), 0),
+				EXISTS (SELECT 1 FROM bans WHERE meeting_id = $1) FROM participants WHERE meeting_id = $1`,
 			args: []any{meetingID},
 		},
-		func(r row) error { return r.Scan(&t.count, &t.banned) },
+		func(r row) error {
+			var all int
+			err := r.Scan(&all, &t.people.there, &t.banned)
+			t.people.returning = all - t.people.there
+			return err
+		},
 	}
 	var err error
 	t.txn, err = t.s.d.begin(ctx, txnOptions{gate: "meeting " + meetingID}, lock, count)
-	t.state, t.before = t.locked, t.count
+	t.state, t.before = t.locked, t.people
 	return err
 }
 
@@ -135,14 +147,14 @@ func (t *Tx) NextRev() int64 {
 }
 
 // Count is how many participants the meeting has, away ones and this transaction's changes included.
-func (t *Tx) Count() int { return t.count }
+func (t *Tx) Count() int { return t.people.there }
 
 // ByPeer finds a participant of this meeting; ErrParticipantNotFound.
 func (t *Tx) ByPeer(ctx context.Context, peerID string) (Participant, error) {
 	if err := key("peer id", peerID); err != nil {
 		return Participant{}, err
 	}
-	list, err := t.find(ctx, `meeting_id = $1 AND peer_id = $2`, t.locked.MeetingID, peerID)
+	list, err := t.find(ctx, `meeting_id = $1 AND peer_id = $2 AND `+there, t.locked.MeetingID, peerID)
 	if err != nil {
 		return Participant{}, err
 	}
@@ -155,10 +167,11 @@ func (t *Tx) ByUser(ctx context.Context, userID string) ([]Participant, error) {
 	if err := key("user id", userID); err != nil {
 		return nil, err
 	}
-	return t.find(ctx, `meeting_id = $1 AND user_id = $2`, t.locked.MeetingID, userID)
+	return t.find(ctx, `meeting_id = $1 AND user_id = $2 AND `+there, t.locked.MeetingID, userID)
 }
 
-// ByResume finds a participant of this meeting by his resume token's hash; ErrParticipantNotFound.
+// ByResume finds a participant of this meeting by his resume token's hash, also one that has left and may
+// return; ErrParticipantNotFound.
 func (t *Tx) ByResume(ctx context.Context, hash []byte) (Participant, error) {
 	list, err := t.find(ctx, `meeting_id = $1 AND resume_hash = $2`, t.locked.MeetingID, someBytes(hash))
 	if err != nil {
@@ -169,7 +182,15 @@ func (t *Tx) ByResume(ctx context.Context, hash []byte) (Participant, error) {
 
 // Participants is everyone in the meeting, in order of joining, this transaction's changes included.
 func (t *Tx) Participants(ctx context.Context) ([]Participant, error) {
-	return t.find(ctx, `meeting_id = $1`, t.locked.MeetingID)
+	return t.find(ctx, `meeting_id = $1 AND `+there, t.locked.MeetingID)
+}
+
+// Returning is everyone who has left and may return.
+func (t *Tx) Returning(ctx context.Context) ([]Participant, error) {
+	if t.people.returning == 0 {
+		return nil, t.err
+	}
+	return t.find(ctx, `meeting_id = $1 AND NOT (`+there+`)`, t.locked.MeetingID)
 }
 
 func (t *Tx) find(ctx context.Context, where string, args ...any) ([]Participant, error) {
@@ -211,14 +232,15 @@ func (t *Tx) Insert(ctx context.Context, p Participant) error {
 	p.MeetingID = t.locked.MeetingID
 	t.queue = append(t.queue, statement{sql: insertParticipant, args: append(participantArgs(t.s.d, p), t.state.Rev), taken: ErrParticipantExists})
 	t.present[p.PeerID], t.seen[p.PeerID] = true, p
-	t.count++
+	t.people.there++
 	t.happened(ParticipantJoined, p, "")
 	t.came(p)
 	return nil
 }
 
 // Update replaces the whole row of p.PeerID in this meeting; ErrParticipantNotFound and ErrBadText at
-// once, ErrParticipantExists (resume hash taken) as Insert.
+// once, ErrParticipantExists (resume hash taken) as Insert. One that is to return has left; one that was is
+// there again.
 func (t *Tx) Update(ctx context.Context, p Participant) error {
 	if err := p.check(); err != nil {
 		return err
@@ -228,19 +250,34 @@ func (t *Tx) Update(ctx context.Context, p Participant) error {
 	}
 	p.MeetingID = t.locked.MeetingID
 	t.queue = append(t.queue, statement{sql: updateParticipant, args: participantArgs(t.s.d, p), taken: ErrParticipantExists})
+	switch was := t.seen[p.PeerID].State; {
+	case was != Returning && p.State == Returning:
+		t.people.there--
+		t.people.returning++
+		t.went(p.PeerID)
+	case was == Returning && p.State != Returning:
+		t.people.there++
+		t.people.returning--
+		t.cameBack(p.PeerID)
+	}
 	t.seen[p.PeerID] = p
 	return nil
 }
 
-// Delete removes the row of who leaves for this reason; ErrParticipantNotFound at once.
+// Delete removes the row of who leaves for this reason, or has left and does not return;
+// ErrParticipantNotFound at once.
 func (t *Tx) Delete(ctx context.Context, peerID, reason string) error {
 	if err := t.mustBePresent(ctx, peerID); err != nil {
 		return err
 	}
-	t.went(peerID)
+	if t.seen[peerID].State == Returning {
+		t.people.returning--
+	} else {
+		t.people.there--
+		t.went(peerID)
+	}
 	t.queue = append(t.queue, statement{sql: deleteParticipant, args: []any{peerID, t.locked.MeetingID}})
 	t.present[peerID] = false
-	t.count--
 	t.happened(ParticipantLeft, t.seen[peerID], reason)
 	return nil
 }

@@ -93,6 +93,10 @@ type State struct {
 const (
 	Online = "online"
 	Away   = "away"
+
+	// Returning has left and may come back as the same: a page that is being reloaded. Only its resume
+	// token finds it, and who cleans up; for everything else it is not there.
+	Returning = "returning"
 )
 
 // Participant is one participation in one meeting. Nothing of it stays once it is deleted.

@@ -41,6 +41,8 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		{"RevNeverRepeats", revNeverRepeats},
 		{"SnapshotIsOfOneRev", snapshotIsOfOneRev},
 		{"LeftoversAreListed", leftoversAreListed},
+		{"ReturningIsSeenByNobodyButItsToken", returningIsSeenByNobodyButItsToken},
+		{"MeetingGoesOnForOneThatReturns", meetingGoesOnForOneThatReturns},
 		{"NodesAreSeenWhenTheyRegister", nodesAreSeenWhenTheyRegister},
 
 		{"EventsSayWhatHappened", eventsSayWhatHappened},
