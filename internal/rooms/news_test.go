@@ -263,3 +263,27 @@ func TestRelayNeverOvertakesTheNewsOfItsSender(t *testing.T) {
 		}
 	})
 }
+
+// Else clients would take who has left and joined again for somebody who stayed.
+func TestLeavingAndJoiningAgainIsNeverOneDelta(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t)
+		_, b := h.join(person("p_watch", "c"))
+		h.join(person("p_reloads", "c"))
+		h.apply(h.truth.put(person("p_watch", "c")))
+		time.Sleep(time.Second)
+		calm, since := len(only[rooms.Delta](b)), h.truth.roster().Rev
+
+		again := person("p_reloads", "c2")
+		h.apply(h.truth.leave("p_reloads", "leave"))
+		h.apply(h.truth.put(again))
+		time.Sleep(time.Second)
+		want := []rooms.Delta{
+			{MeetingID: "k", Since: since, Rev: since + 1, Left: []rooms.Departure{{"p_reloads", "leave"}}},
+			{MeetingID: "k", Since: since + 1, Rev: since + 2, Joined: []rooms.Peer{again}},
+		}
+		if got := only[rooms.Delta](b)[calm:]; !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v\nwant %+v", got, want)
+		}
+	})
+}

@@ -12,8 +12,8 @@ export interface LocalMedia {
   problem(): MediaProblem | null;
   /** A device is being asked for. */
   busy(): boolean;
-  /** Asks for microphone and camera. */
-  start(): Promise<void>;
+  /** Asks for microphone and camera, or for one of them. */
+  start(wanted?: { audio: boolean; camera: boolean }): Promise<void>;
   setAudio(on: boolean): Promise<void>;
   /** Off stops the camera, so that its light goes out. */
   setCamera(on: boolean): Promise<void>;
@@ -75,9 +75,9 @@ export function createLocalMedia(devices: Devices | undefined, preferred: Choice
       hand,
     }),
 
-    start: () =>
+    start: (wanted = { audio: true, camera: true }) =>
       ask(async () => {
-        const got = await capture(devices, { audio: true, camera: true }, choice);
+        const got = await capture(devices, wanted, choice);
         problem = got.problem;
         put("audio", got.audio);
         put("camera", got.camera);

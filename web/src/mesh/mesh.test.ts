@@ -312,6 +312,30 @@ describe("leaving", () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
+  test("a page that goes keeps its seat for the next, which takes it as someone who has just come", async () => {
+    const before = await joined();
+    expect(before.mesh.quit()).toEqual({ peer_id: "me", resume_token: "token 5" });
+    expect(before.server.state).toMatchObject({ left: 0, closed: false, dropped: true });
+    expect(before.rtc.made.every((made) => made.closed)).toBe(true);
+    expect(before.mesh.leave()).toBeNull();
+    expect(vi.getTimerCount()).toBe(0);
+
+    const { server, mesh } = setup();
+    server.answers.join = () => joinAck("me", 7, [person("a")], { resumed: true, role: "host" });
+    server.up();
+    await mesh.join({ meetingId: "key", name: "Me", resumeToken: "token 5" });
+    await settle();
+    expect(server.joins[0]).toMatchObject({ resume_token: "token 5", fresh: true });
+    expect(mesh.view()).toMatchObject({ selfId: "me", role: "host" });
+    expect(server.signals.map(({ to, kind }) => `${kind} to ${to}`)).toContain("offer to a");
+
+    server.answers.join = () => joinAck("me", 9, [person("a")], { resumed: true });
+    server.down(); // later it comes back as one that is still here
+    server.up();
+    await settle();
+    expect(server.joins[1]).not.toHaveProperty("fresh");
+  });
+
   test("being removed by the host says so", async () => {
     const { server, mesh, log } = await joined();
     server.emit("closed", { code: "kicked", reason: "", rejoin: false });

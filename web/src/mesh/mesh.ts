@@ -104,6 +104,8 @@ export interface JoinOptions {
   /** For who lets people in. */
   memo?: string;
   admissionToken?: string;
+  /** Of a page that was here before this one: take its seat. `resume_expired` if that is gone. */
+  resumeToken?: string;
 }
 
 /** What lets an HTTP beacon say that we left. */
@@ -133,6 +135,8 @@ export interface Mesh {
   show(peerId: string, wish: Wish): void;
   /** Out at once, and for good. Returns the seat that was left, for a beacon. */
   leave(): Seat | null;
+  /** Ends all but the seat, and returns it: for a page that goes, and whose next may take it. */
+  quit(): Seat | null;
 }
 
 export interface MeshOptions {
@@ -410,7 +414,7 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
     changed();
   }
 
-  function close(): void {
+  function close(keepSeat = false): void {
     status = "ended";
     clearTimeout(iceTimer);
     clearTimeout(rejoinTimer);
@@ -418,7 +422,8 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
     ears?.stop();
     for (const peerId of [...peers.keys()]) removePeer(peerId);
     chat.close();
-    signaling.close();
+    if (keepSeat) signaling.drop();
+    else signaling.close();
   }
 
   function connected(): Promise<void> {
@@ -547,7 +552,7 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
       safetyNumber: number,
     }),
 
-    async join({ meetingId, name, hostKey, password, token, memo, admissionToken }) {
+    async join({ meetingId, name, hostKey, password, token, memo, admissionToken, resumeToken }) {
       if (status !== "idle") throw new Error("a mesh joins once");
       status = "joining";
       try {
@@ -569,7 +574,8 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
           ...(identity ? { fingerprint: identity.fingerprint } : {}),
           media: { audio: media.audio, video: media.video },
         };
-        const ack = await enter(signaling, request, () => {
+        const resume = resumeToken ? { resume_token: resumeToken, fresh: true } : {};
+        const ack = await enter(signaling, { ...request, ...resume }, () => {
           status = "waiting";
           changed();
         });
@@ -607,6 +613,14 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
       const left = seat ?? null;
       if (online()) signaling.leave().catch(() => {}); // the beacon says it again
       close();
+      changed();
+      return left;
+    },
+
+    quit() {
+      if (status === "ended") return null;
+      const left = seat ?? null;
+      close(true);
       changed();
       return left;
     },

@@ -158,6 +158,8 @@ export interface JoinRequest {
   host_key?: string;
   password?: string;
   resume_token?: string;
+  /** With the token: the page was loaded anew and has no connection to anybody. */
+  fresh?: boolean;
   /** Of an application that vouches for the user. */
   token?: string;
   fingerprint?: string;

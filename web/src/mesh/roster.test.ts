@@ -86,3 +86,13 @@ test("we are never in our own roster", () => {
   roster.apply(delta(1, 2, { joined: [person("me")] }));
   expect(names(roster.all())).toEqual(["a"]);
 });
+
+test("with another certificate it is another page of the same person", () => {
+  const roster = createRoster("me");
+  const page = (fingerprint: string) => ({ ...person("a"), fingerprint });
+  roster.replace(3, [page("one"), person("b")]);
+  const diff = roster.replace(6, [page("two"), person("b")]);
+  expect(diff.left.map(({ peer }) => peer.fingerprint)).toEqual(["one"]);
+  expect(diff.joined.map(({ fingerprint }) => fingerprint)).toEqual(["two"]);
+  expect(names(roster.all())).toEqual(["b", "a"]);
+});

@@ -47,9 +47,10 @@ export function createRoster(selfId: string): RosterView {
       const diff = nothing();
       if (rev < current) return diff;
       current = rev;
-      const present = new Set(list.map((peer) => peer.peer_id));
-      for (const peerId of [...peers.keys()]) {
-        if (!present.has(peerId)) remove(peerId, "leave", diff);
+      // With another certificate it is another page: it has left and joined again, which we have missed.
+      const present = new Map(list.map((peer) => [peer.peer_id, peer.fingerprint]));
+      for (const [peerId, { fingerprint }] of [...peers]) {
+        if (present.get(peerId) !== fingerprint) remove(peerId, "leave", diff);
       }
       for (const peer of list) upsert(peer, diff);
       return diff;

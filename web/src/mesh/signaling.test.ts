@@ -21,6 +21,10 @@ function fakeSocket() {
     }),
     connect: () => calls.push("connect"),
     disconnect: () => calls.push("disconnect"),
+    io: {
+      reconnection: (on) => calls.push(`reconnection ${on}`),
+      engine: { close: () => calls.push("close the transport") },
+    },
   };
   const receive = (event: string, ...args: unknown[]) => listeners.get(event)?.(...args);
   return { socket, sent, calls, receive };
@@ -49,6 +53,12 @@ test("a server that does not greet is left and tried again", async () => {
   receive("connect");
   await vi.advanceTimersByTimeAsync(5_300);
   expect(calls).toEqual(["disconnect", "connect"]);
+});
+
+test("dropping the connection tells the server of no leave, and ends the reconnecting", () => {
+  const { signaling, calls } = connected();
+  signaling.drop();
+  expect(calls).toEqual(["reconnection false", "close the transport"]);
 });
 
 test("join speaks protocol 2 and returns the checked ack", async () => {

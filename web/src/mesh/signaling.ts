@@ -106,6 +106,8 @@ export interface Signaling {
   leave(): Promise<void>;
   /** Ends the connection for good. */
   close(): void;
+  /** Likewise, as if it had broken: the server is not told that we leave. */
+  drop(): void;
 }
 
 /** What is used of a socket.io-client socket. Tests put their own in its place. */
@@ -115,6 +117,7 @@ export interface SocketLike {
   timeout(ms: number): { emitWithAck(event: string, ...args: unknown[]): Promise<unknown> };
   connect(): unknown;
   disconnect(): unknown;
+  readonly io: { reconnection(on: boolean): unknown; readonly engine: { close(): unknown } };
 }
 
 const ackTimeoutMs = 5_000;
@@ -285,6 +288,12 @@ export function createSignaling(socket: SocketLike): Signaling {
       ended = true;
       clearTimeout(timer);
       socket.disconnect();
+    },
+    drop() {
+      ended = true;
+      clearTimeout(timer);
+      socket.io.reconnection(false);
+      socket.io.engine.close();
     },
   };
 }

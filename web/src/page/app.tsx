@@ -8,6 +8,8 @@ import { useSource } from "./hooks.ts";
 import { Meeting } from "./meeting.tsx";
 import { Notices } from "./notices.tsx";
 import { Over } from "./over.tsx";
+import { type Parting, takeParting } from "./parting.ts";
+import { Lobby } from "./parts.tsx";
 import { base, keyIn, linkOf } from "./place.ts";
 import { preferences } from "./preferences.ts";
 import { PreJoin } from "./prejoin.tsx";
@@ -19,6 +21,7 @@ import { texts } from "./texts.ts";
 type View =
   | { at: "start"; key: string; error: string }
   | { at: "created"; meeting: CreatedMeeting }
+  | { at: "returning"; local: LocalMedia }
   | { at: "prejoin"; info: MeetingInfo; local: LocalMedia }
   | { at: "meeting"; session: Session; local: LocalMedia }
   | { at: "over"; key: string; code: string };
@@ -40,7 +43,8 @@ export function App() {
   /** Goes to a view, ends what the one before held open, and keeps the address in step. */
   function go(next: View, address?: string): void {
     const before = now.current;
-    if (before?.at === "prejoin" && next.at !== "meeting") before.local.stop();
+    if ((before?.at === "prejoin" || before?.at === "returning") && next.at !== "meeting")
+      before.local.stop();
     if (before?.at === "meeting") {
       before.session.leave();
       before.local.stop();
@@ -59,12 +63,41 @@ export function App() {
 
   async function openAddress(): Promise<void> {
     const key = keyIn(location.href);
+    const parting = takeParting(key);
     if (key === "") return go({ at: "start", key: "", error: "" });
+    if (parting && (await comeBack(parting))) return;
     try {
       await open(key);
     } catch (error) {
       go({ at: "start", key, error: codeOf(error) });
     }
+  }
+
+  /** Takes the seat of the page that was here before. Answers whether this is settled so. */
+  async function comeBack({ key, name, token, audio, video }: Parting): Promise<boolean> {
+    const local = newMedia();
+    const here = () => now.current?.at === "returning" && now.current.local === local;
+    go({ at: "returning", local });
+    void local.start({ audio, camera: video });
+    try {
+      const session = await joinMeeting(
+        api,
+        local,
+        { key, name, password: "", memo: "", resumeToken: token },
+        (stop) => stop(),
+      );
+      if (here()) enter(session, local);
+      else session.leave();
+      return true;
+    } catch {
+      rememberName(name);
+      return !here();
+    }
+  }
+
+  function enter(session: Session, local: LocalMedia): void {
+    session.mesh.on("ended", ({ code }) => go({ at: "over", key: session.key, code }));
+    go({ at: "meeting", session, local });
   }
 
   async function create(name: string): Promise<void> {
@@ -85,26 +118,35 @@ export function App() {
       else stop();
     });
     if (now.current?.at !== "prejoin" || now.current.local !== local) return session.leave(); // thought better of it
-    session.mesh.on("ended", ({ code }) => go({ at: "over", key: info.meeting_id, code }));
-    go({ at: "meeting", session, local });
+    enter(session, local);
   }
 
   // Once, for the life of the page.
   useEffect(() => {
     void openAddress();
     const moved = () => void openAddress();
-    // A page that goes away leaves its meeting at once, and is never resumed: a reload begins anew as a
-    // new participant. So no ghost stays behind, nobody is there twice, and a duplicated tab has nothing
-    // with which to take the first one's seat. (The resume token lives in memory only.)
+    // A page that goes away leaves its meeting at once; what it leaves behind brings a reload back as the
+    // same person. So no ghost stays, nobody is there twice, and a duplicated tab has nothing with which to
+    // take the first one's seat: while a page lives, the resume token is in its memory only.
+    let parted = false;
     const hide = () => {
       const view = now.current;
-      if (view?.at === "meeting") go({ at: "over", key: view.session.key, code: "" });
+      if (view?.at !== "meeting") return;
+      parted = true;
+      view.session.part();
+      go({ at: "over", key: view.session.key, code: "" });
+    };
+    const show = ({ persisted }: PageTransitionEvent) => {
+      if (persisted && parted) void openAddress(); // back from the browser's cache of pages
+      parted = false;
     };
     addEventListener("popstate", moved);
     addEventListener("pagehide", hide);
+    addEventListener("pageshow", show);
     return () => {
       removeEventListener("popstate", moved);
       removeEventListener("pagehide", hide);
+      removeEventListener("pageshow", show);
     };
   }, []);
 
@@ -121,6 +163,12 @@ export function App() {
         return <Start typed={view.key} error={view.error} create={create} open={open} />;
       case "created":
         return <Created meeting={view.meeting} open={() => open(view.meeting.meeting_id)} />;
+      case "returning":
+        return (
+          <Lobby>
+            <p role="status">{texts.joining}</p>
+          </Lobby>
+        );
       case "prejoin":
         return (
           <PreJoin

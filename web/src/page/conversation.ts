@@ -21,6 +21,8 @@ export interface Conversation {
   watch(open: boolean): void;
   say(text: string, to: string): void;
   takeBack(messageId: string): Promise<void>;
+  /** Fetches what was said before this page was loaded. */
+  recall(): Promise<void>;
   /** A key was pressed. */
   type(to: string): void;
 }
@@ -109,6 +111,16 @@ export function createConversation(mesh: Mesh): Conversation {
     async takeBack(messageId) {
       await mesh.chat.revoke(messageId);
       replace(messageId, { revoked: true, text: "" });
+    },
+    async recall() {
+      const { selfId } = mesh.view();
+      const said = (await mesh.chat.history()).map((message) => {
+        const line: Line = { ...message, own: message.from === selfId, state: "said" };
+        return line;
+      });
+      const known = new Set(lines.map(({ message_id }) => message_id));
+      lines = inOrder([...said.filter(({ message_id }) => !known.has(message_id)), ...lines]).slice(-most);
+      changed();
     },
     type(to) {
       const now = Date.now();

@@ -8,6 +8,7 @@ import type { MediaState } from "../mesh/protocol.ts";
 import { createSignaling, openSocket } from "../mesh/signaling.ts";
 import { type Conversation, createConversation } from "./conversation.ts";
 import { notices } from "./live.ts";
+import { rememberParting } from "./parting.ts";
 import { base, relayOnly } from "./place.ts";
 import { admissionOf, hostKeyOf, rememberAdmission } from "./storage.ts";
 import { texts } from "./texts.ts";
@@ -26,6 +27,8 @@ export interface Session {
   /** What of whom is on our screen: a camera's or screen's height in device pixels, 0 for hidden. */
   show(peerId: string, kind: "camera" | "screen", height: number): void;
   leave(): void;
+  /** Ends all but the seat, and leaves that to the page that may be loaded in place of this one. */
+  part(): void;
 }
 
 export interface Seat {
@@ -34,6 +37,8 @@ export interface Seat {
   password: string;
   /** For who lets people in. */
   memo: string;
+  /** Of the page that was here before this one. */
+  resumeToken?: string;
 }
 
 /** Joins, or throws a SignalError that says why not. */
@@ -66,6 +71,7 @@ export async function joinMeeting(
     ...(admissionToken ? { admissionToken } : {}),
     ...(hostKey ? { hostKey } : {}),
     ...(seat.password ? { password: seat.password } : {}),
+    ...(seat.resumeToken ? { resumeToken: seat.resumeToken } : {}),
   });
   stopWaiting();
   const admitted = mesh.view().admissionToken;
@@ -74,6 +80,7 @@ export async function joinMeeting(
   const stopPushing = local.on("change", push);
   announce(mesh);
   const conversation = createConversation(mesh);
+  if (seat.resumeToken) conversation.recall().catch((error) => console.warn("signald:", error));
   obeyPolicy(mesh, local);
   window.signald = { mesh };
 
@@ -88,6 +95,15 @@ export async function joinMeeting(
       // The socket has said so, too, if it could: this one gets through while the page closes.
       if (left) navigator.sendBeacon(api.leaveUrl, JSON.stringify(left));
       delete window.signald;
+    },
+    part() {
+      stopPushing();
+      const { name } = mesh.view();
+      const { audio, video } = local.state();
+      const left = mesh.quit();
+      if (!left) return;
+      rememberParting({ key: seat.key, name, token: left.resume_token, audio, video });
+      navigator.sendBeacon(api.leaveUrl, JSON.stringify({ ...left, may_return: true }));
     },
   };
 }

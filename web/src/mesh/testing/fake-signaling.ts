@@ -33,7 +33,7 @@ export function fakeSignaling() {
   const chats: ChatRequest[] = [];
   const chatSyncs: number[] = [];
   const rulings: (Control | Moderate)[] = [];
-  const state = { ready: false, closed: false, left: 0 };
+  const state = { ready: false, closed: false, dropped: false, left: 0 };
   const answers = {
     join: (_: JoinRequest): JoinAck | Error => localError("timeout", "no answer was prepared"),
     sync: (_: number): Roster | Error => localError("timeout", "no answer was prepared"),
@@ -123,6 +123,10 @@ export function fakeSignaling() {
     },
     close() {
       state.closed = true;
+      state.ready = false;
+    },
+    drop() {
+      state.dropped = true;
       state.ready = false;
     },
   };
