@@ -76,9 +76,10 @@ func TestAlertsAndGraphsAreOfMetricsThatExist(t *testing.T) {
 	}
 }
 
-// appearsWithUse are counters by label, which have no value before something was counted.
+// appearsWithUse are those by label, which have no value before something was counted.
 var appearsWithUse = map[string]bool{
 	"signald_store_errors_total": true, "signald_events_total": true, "signald_event_duration_seconds": true, "signald_geo_lookups_total": true,
+	"signald_redis_call_duration_seconds": true, "signald_redis_errors_total": true,
 }
 
 // manifest is what is looked at of an object for Kubernetes.
