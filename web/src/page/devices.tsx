@@ -59,7 +59,7 @@ export function DevicePickers({ local }: { local: LocalMedia }) {
           label={texts.speaker}
           testid="pick-speaker"
           devices={of("audiooutput")}
-          now={sound.sink()}
+          now={sound.sink() || (of("audiooutput")[0]?.deviceId ?? "")}
           take={sound.choose}
         />
       )}

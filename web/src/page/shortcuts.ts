@@ -1,4 +1,4 @@
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 
 /** What a key does, by the letter. */
 export type Shortcuts = Record<string, () => void>;
@@ -7,7 +7,8 @@ export type Shortcuts = Record<string, () => void>;
 export function useShortcuts(shortcuts: Shortcuts): void {
   const latest = useRef(shortcuts);
   latest.current = shortcuts;
-  useEffect(() => {
+  // Before the first picture of the meeting, so that no key is lost that is pressed at once.
+  useLayoutEffect(() => {
     function press(event: KeyboardEvent): void {
       if (event.ctrlKey || event.altKey || event.metaKey || event.repeat) return;
       const typing = event.target instanceof Element && event.target.closest("input, textarea, select");
