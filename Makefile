@@ -21,7 +21,7 @@ PACKAGES  := web/node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run build page binary signload test check chaos bench bench-peers loadtest geo geo-test clean
+.PHONY: help run build page binary signload test check chaos bench bench-peers loadtest geo geo-test release clean
 
 help: ## this list
 	@echo 'make <target>:'
@@ -76,6 +76,9 @@ geo-test: ## look well-known addresses up in the files of make geo
 	@SIGNALD_TEST_GEOIP_DB="$$(ls -d "$$PWD"/data/geo/*.mmdb | paste -sd, -)" \
 		go test -count=1 -v -run Fetched ./internal/geo
 
+release: page ## archives for each platform into release/, reproducible, with checksums and SBOM (VERSION=1.2.3)
+	@VERSION='$(VERSION)' scripts/release.sh
+
 clean: ## remove what was built; data/ stays
-	rm -rf bin bench web/node_modules web/test-results web/playwright-report
+	rm -rf bin bench release web/node_modules web/test-results web/playwright-report
 	find web/dist -mindepth 1 ! -name .gitkeep -delete
