@@ -1,17 +1,13 @@
 package e2e
 
 import (
-	"bytes"
 	"encoding/json"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"signald/internal/client"
 	"signald/internal/protocol"
@@ -41,33 +37,9 @@ func caddy(t *testing.T, first, second, signald string) {
 			t.Fatal(err)
 		}
 	}
-	var log bytes.Buffer
 	cmd := exec.Command(program, "run", "--adapter", "caddyfile", "--config", config)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir}
-	cmd.Stdout, cmd.Stderr = &log, &log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("caddy:\n%s", log.String())
-		}
-	})
-	for c := ctx(t); ; {
-		conn, err := net.Dial("tcp", second)
-		if err == nil {
-			_ = conn.Close()
-			return
-		}
-		select {
-		case <-c.Done():
-			t.Fatalf("caddy does not listen: %v", err)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
+	runProxy(t, "caddy", cmd, second)
 }
 
 func TestBehindCaddy(t *testing.T) {

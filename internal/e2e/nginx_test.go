@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -17,7 +16,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -64,32 +62,8 @@ func nginx(t *testing.T, addr, http string) {
 	if out, err := exec.Command(program, append(arguments, "-t")...).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	var log bytes.Buffer
 	cmd := exec.Command(program, arguments...)
-	cmd.Stderr = &log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("nginx:\n%s", log.String())
-		}
-	})
-	for c := ctx(t); ; {
-		conn, err := net.Dial("tcp", addr)
-		if err == nil {
-			_ = conn.Close()
-			return
-		}
-		select {
-		case <-c.Done():
-			t.Fatalf("nginx does not listen: %v", err)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
+	runProxy(t, "nginx", cmd, addr)
 }
 
 // from makes requests from another address than nginx, which is at 127.0.0.1.
