@@ -3,7 +3,7 @@ import type { AdminApi, Row, Summary } from "./api.ts";
 import { Histogram, nameOf, WorldMap } from "./charts.tsx";
 import { type Field, type Filters, fields } from "./filters.ts";
 import { type Expired, useWork } from "./hooks.ts";
-import { Cell, Problem, Table } from "./parts.tsx";
+import { Cell, More, Problem, Table } from "./parts.tsx";
 import { moment, texts } from "./texts.ts";
 
 interface AuditProps {
@@ -94,17 +94,7 @@ export function Audit({ api, filters, show, expired }: AuditProps) {
         </Table>
       )}
       {cursor !== "" && (
-        <button
-          type="button"
-          class="secondary"
-          aria-busy={work.busy}
-          data-testid="more"
-          onClick={() => {
-            if (!work.busy) void work.run(() => load(rows ?? [], cursor));
-          }}
-        >
-          {work.busy ? t.loading : t.more}
-        </button>
+        <More busy={work.busy} onMore={() => void work.run(() => load(rows ?? [], cursor))} />
       )}
       {rows === null && work.busy && <p>{t.loading}</p>}
     </section>

@@ -1,7 +1,7 @@
 import { useEffect, useState } from "preact/hooks";
 import type { AdminApi, AuditEvent } from "./api.ts";
 import { type Expired, useWork } from "./hooks.ts";
-import { Cell, Problem, Table } from "./parts.tsx";
+import { Cell, More, Problem, Table } from "./parts.tsx";
 import { moment, texts } from "./texts.ts";
 
 export function Events({ api, expired }: { api: AdminApi; expired: Expired }) {
@@ -47,18 +47,7 @@ export function Events({ api, expired }: { api: AdminApi; expired: Expired }) {
           ))}
         </Table>
       )}
-      {cursor !== "" && (
-        <button
-          type="button"
-          class="secondary"
-          aria-busy={work.busy}
-          onClick={() => {
-            if (!work.busy) void load(list ?? [], cursor);
-          }}
-        >
-          {work.busy ? t.loading : t.more}
-        </button>
-      )}
+      {cursor !== "" && <More busy={work.busy} onMore={() => void load(list ?? [], cursor)} />}
     </section>
   );
 }

@@ -1,5 +1,5 @@
 import type { ComponentChildren } from "preact";
-import { sentence } from "./texts.ts";
+import { sentence, texts } from "./texts.ts";
 
 export function Problem({ code }: { code: string }) {
   return (
@@ -38,4 +38,22 @@ export function Table({
 
 export function Cell({ head, children }: { head: string; children?: ComponentChildren }) {
   return <td data-head={head}>{children}</td>;
+}
+
+/** Asks for the rows after those that are shown; not twice at a time. */
+export function More({ busy, onMore }: { busy: boolean; onMore: () => void }) {
+  const t = texts();
+  return (
+    <button
+      type="button"
+      class="secondary"
+      aria-busy={busy}
+      data-testid="more"
+      onClick={() => {
+        if (!busy) onMore();
+      }}
+    >
+      {busy ? t.loading : t.more}
+    </button>
+  );
 }
