@@ -12,6 +12,8 @@ has_browser() {
 	has chromium || has google-chrome || has google-chrome-stable ||
 		compgen -G "${PLAYWRIGHT_BROWSERS_PATH:-${HOME:-}/.cache/ms-playwright}/chromium-*" >/dev/null
 }
+# Ubuntu has this, too, only as a snap; its test is skipped there, and says so.
+has_firefox() { has firefox-esr || has firefox || is_ubuntu; }
 is_ubuntu() { grep -qs '^ID=ubuntu' /etc/os-release; }
 has_cjk() { compgen -G '/usr/share/fonts/*/noto/Noto*CJK*' >/dev/null || { has fc-list && [ -n "$(fc-list :lang=zh-cn)" ]; }; }
 
@@ -26,6 +28,7 @@ has redis-server || missing+=(redis-server)
 has sqlite3 || missing+=(sqlite3)
 { has nginx || [ -x /usr/sbin/nginx ]; } || missing+=(nginx)
 has_browser || is_ubuntu || missing+=(chromium)
+has_firefox || missing+=(firefox-esr)
 has_cjk || missing+=(fonts-noto-cjk)
 has ip || missing+=(iproute2)
 has openssl || missing+=(openssl)

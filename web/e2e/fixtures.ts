@@ -147,8 +147,11 @@ export async function expectMesh(pages: Page[]): Promise<void> {
   }
 }
 
+/** A page of whichever tool drives its browser. */
+export type Evaluates = { evaluate<T>(work: () => Promise<T>): Promise<T> };
+
 /** Bytes received so far, one number for each remote participant and kind of media. */
-export function received(page: Page): Promise<Record<string, number>> {
+export function received(page: Evaluates): Promise<Record<string, number>> {
   return page.evaluate(async () => {
     const counts: Record<string, number> = {};
     for (const [peerId, peer] of window.signald?.mesh.peers() ?? []) {
@@ -193,7 +196,7 @@ export async function observe(page: Page): Promise<void> {
 }
 
 /** From now on, audio and video of every other participant arrive. */
-export async function expectMediaRising(page: Page, participants: number): Promise<void> {
+export async function expectMediaRising(page: Evaluates, participants: number): Promise<void> {
   const before = await received(page);
   expect(Object.keys(before).length).toBe(2 * (participants - 1));
   await expect
