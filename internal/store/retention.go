@@ -81,14 +81,16 @@ func (s *Store) lastBefore(ctx context.Context, c chain, before time.Time) (last
 	}
 }
 
-// deletion takes rows out, and with meetings the settings of those that are over.
+// deletion takes rows out, and with meetings the settings of those that are over: with these goes what is
+// remembered of people. A list of who was there is read with the host key, so it keeps them.
 func (c chain) deletion(now any, from, to int64) (list []statement) {
 	if c.table == meetingChain.table {
 		list = append(list, statement{
 			sql: `DELETE FROM meeting_state WHERE expires_at < $3
 				AND meeting_id IN (SELECT meeting_id FROM meetings WHERE seq > $1 AND seq <= $2)
 				AND NOT EXISTS (SELECT 1 FROM participants p WHERE p.meeting_id = meeting_state.meeting_id)
-				AND NOT EXISTS (SELECT 1 FROM messages s WHERE s.meeting_id = meeting_state.meeting_id)`,
+				AND NOT EXISTS (SELECT 1 FROM messages s WHERE s.meeting_id = meeting_state.meeting_id)
+				AND NOT EXISTS (SELECT 1 FROM attendance a WHERE a.meeting_id = meeting_state.meeting_id)`,
 			args: []any{from, to, now},
 		})
 	}

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -197,4 +198,47 @@ func auditPointsAreOfTheNewestRows(t *testing.T, s *store.Store) {
 		equal(t, "newest", points[0], store.AuditPoint{CreatedAt: stored(start.Add(4 * time.Second)), Country: ptr("CN"), City: ptr("Jinan"), Lat: ptr(36.6683), Lon: ptr(116.9972)})
 		equal(t, "nowhere", points[1], store.AuditPoint{CreatedAt: stored(start.Add(3 * time.Second))})
 	}
+}
+
+// rowsGoWhateverIsRememberedOfTheirMeeting: who was removed, let in, present.
+func rowsGoWhateverIsRememberedOfTheirMeeting(t *testing.T, s *store.Store) {
+	old := start.AddDate(-1, 0, 0)
+	ban := store.Ban{PeerID: "p_b", Kind: store.Banned, UserID: "b", At: stored(start), Until: stored(start).AddDate(10, 0, 0)}
+	for _, id := range []string{"on", "over", "listed"} {
+		n := newMeeting(id)
+		n.CreatedAt, n.Policy.Attendance, n.Retention = old, id == "listed", time.Hour
+		if id != "on" {
+			n.ExpiresAt = ptr(old.AddDate(0, 0, 1))
+		}
+		_, err := s.CreateMeeting(ctx, n)
+		must(t, err)
+		join(t, s, id, newParticipant("p_"+id))
+		within(t, s, id, func(ctx context.Context, tx *store.Tx) {
+			must(t, tx.Ban(ban))
+			tx.Admit([]byte("admitted"), ban.Until)
+			must(t, tx.Wait(store.Waiting{TicketID: "w_" + id, TicketHash: []byte(id), State: store.Waits, Since: stored(start)}))
+			if id != "on" {
+				must(t, tx.Delete(ctx, "p_"+id, "leave"))
+			}
+		})
+	}
+	n, err := s.PruneAudit(ctx, time.Now())
+	must(t, err)
+	equal(t, "deleted", n, int64(3))
+	for id, want := range map[string]int{"on": 1, "over": 0, "listed": 1} { // a list that is kept needs the host key
+		_, st, _, err := s.Meeting(ctx, id)
+		equal(t, id+" is there", err == nil && st.MeetingID != "", want == 1)
+		bans, err := s.Bans(ctx, id)
+		must(t, err)
+		equal(t, "bans of "+id, len(bans), want)
+	}
+	ban.PeerID = "p_c" // the one that goes on has no row in the audit now
+	within(t, s, "on", func(ctx context.Context, tx *store.Tx) {
+		must(t, tx.Ban(ban))
+		tx.Admit([]byte("another"), ban.Until)
+		must(t, tx.Wait(store.Waiting{TicketID: "w", TicketHash: []byte("w"), State: store.Waits, Since: stored(start)}))
+	})
+	bans, err := s.Bans(ctx, "on")
+	must(t, err)
+	equal(t, "bans", len(bans), 2)
 }

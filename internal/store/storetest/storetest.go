@@ -73,6 +73,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		{"EventsAreReadBackAndChain", eventsAreReadBackAndChain},
 		{"OldRowsGoAndTheChainHolds", oldRowsGoAndTheChainHolds},
 		{"RowsOutOfOrderStayUntilAllBeforeThemAreOld", rowsOutOfOrderStayUntilAllBeforeThemAreOld},
+		{"RowsGoWhateverIsRememberedOfTheirMeeting", rowsGoWhateverIsRememberedOfTheirMeeting},
 
 		{"AdminSessionsAreKept", adminSessionsAreKept},
 		{"LiveMeetingsAreCounted", liveMeetingsAreCounted},
