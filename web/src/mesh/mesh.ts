@@ -1,118 +1,26 @@
 /**
- * One participation in one meeting: the roster, a Peer for everyone in it, and coming back after the
- * signaling connection was lost. Media never stops for that: peers live as long as we are who we are.
+ * One participation in one meeting: what others may use of it, and how its parts hang together. Media never
+ * stops when the signaling connection is lost: peers live as long as we are who we are.
  */
-import { enter } from "./admission.ts";
 import type { Api } from "./api.ts";
 import type { Wish } from "./budget.ts";
 import { type Chat, createChat } from "./chat.ts";
-import { codeOf, localError, SignalError } from "./errors.ts";
+import { codeOf } from "./errors.ts";
 import { createEvents, type Events } from "./events.ts";
 import { createFiles, type Files } from "./files.ts";
-import { createOutbox } from "./outbox.ts";
-import { createPeer, noTracks, type Peer, type PeerState, type Tracks } from "./peer.ts";
-import type {
-  ChatMessage,
-  ChatUpdate,
-  Control,
-  IceServer,
-  JoinAck,
-  JoinRequest,
-  MediaState,
-  MeetingState,
-  Moderate,
-  Moderated,
-  PeerInfo,
-  Policy,
-  Roster,
-  RosterDelta,
-  SignalIn,
-  Typing,
-  Waiter,
-} from "./protocol.ts";
-import { type Quality, unknownQuality } from "./quality.ts";
-import { createRoster, type RosterDiff, type RosterView } from "./roster.ts";
-import { browserRtc, type Identity, type RtcEnvironment } from "./rtc.ts";
+import { createIceServers } from "./ice-servers.ts";
+import { createMembership, type JoinOptions, type Seat } from "./membership.ts";
+import type { Peer, Tracks } from "./peer.ts";
+import { createPeers } from "./peers.ts";
+import type { Control, JoinAck, MediaState, MeetingState, Moderate, PeerInfo, Waiter } from "./protocol.ts";
+import type { RosterDiff } from "./roster.ts";
+import { createRosterSync } from "./roster-sync.ts";
+import { browserRtc, type RtcEnvironment } from "./rtc.ts";
 import type { Signaling } from "./signaling.ts";
-import { listenTo } from "./speakers.ts";
-import { safetyNumber } from "./trust.ts";
-import { createUplink } from "./uplink.ts";
+import type { MeshEvents, MeshStatus, MeshView } from "./view.ts";
 
-/** `waiting`: in the lobby. `reconnecting`: no signaling at present; media flows on. */
-export type MeshStatus = "idle" | "joining" | "waiting" | "joined" | "reconnecting" | "ended";
-
-export interface PeerView {
-  info: PeerInfo;
-  state: PeerState;
-  tracks: Tracks;
-  speaking: boolean;
-  quality: Quality;
-  /**
-   * `verified`: it has the certificate of the roster, and no other was let in. `unverified`: it shows none.
-   * `refused`: it came with another certificate, or the roster has changed its mind.
-   */
-  trust: "verified" | "unverified" | "refused";
-}
-
-export interface MeshView {
-  status: MeshStatus;
-  selfId: string;
-  /** As the others see us. */
-  name: string;
-  hand: number | null;
-  role: PeerInfo["role"];
-  meetingName: string;
-  policy: Policy | null;
-  /** All that the host can change, the policy too. */
-  meeting: MeetingState | null;
-  peers: PeerView[];
-  /** Who waits to be let in, if we lead. */
-  waiting: Waiter[];
-  /** Spares the lobby when we join this meeting another time; "" if it has none for us. */
-  admissionToken: string;
-  /** To be compared by word of mouth: the same for all who see the same certificates. Null if there is none. */
-  safetyNumber: string | null;
-}
-
-export interface MeshEvents {
-  /** view() has changed. */
-  change: undefined;
-  joined: PeerInfo;
-  left: { peer: PeerInfo; reason: string };
-  /** Someone else has said something, to all or to us. */
-  message: ChatMessage;
-  /** A message was taken back. */
-  revoked: ChatUpdate;
-  typing: Typing;
-  /** Somebody is fetching a file that we share. */
-  sending: { peerId: string; id: string; done: number; total: number };
-  /** A host has done something to us or, if we lead, to anybody. What is switched off so, we obey. */
-  moderated: Moderated;
-  /** Out of the meeting, not by our own wish. */
-  ended: { code: string };
-  /** Nothing the user can act on; for the console. */
-  trouble: unknown;
-}
-
-export interface JoinOptions {
-  meetingId: string;
-  name: string;
-  hostKey?: string;
-  password?: string;
-  /** A join token: who we are, by the word of the application that embeds us. */
-  token?: string;
-  /** For who lets people in. */
-  memo?: string;
-  admissionToken?: string;
-  /** Of a page that was here before this one: take its seat. `resume_expired` if that is gone. */
-  resumeToken?: string;
-}
-
-/** What lets an HTTP beacon say that we left. */
-export interface Seat {
-  peer_id: string;
-  resume_token: string;
-}
+export type { JoinOptions, Seat } from "./membership.ts";
+export type { MeshEvents, MeshStatus, MeshView, PeerView } from "./view.ts";
 
 export interface Mesh {
   readonly chat: Chat;
@@ -147,71 +55,82 @@ export interface MeshOptions {
   relayOnly?: boolean;
 }
 
-/** The first join waits this long for a connection. */
-const connectTimeoutMs = 15_000;
-/** Codes after which joining again may succeed without anyone doing anything. */
-const passing = new Set([
-  "rate_limited",
-  "unavailable",
-  "server_draining",
-  "server_full",
-  "too_many_from_ip",
-  "internal",
-  "timeout",
-  "malformed",
-]);
-const maxPending = 64;
-
 export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false }: MeshOptions): Mesh {
   const events = createEvents<MeshEvents>();
-  const peers = new Map<string, Peer>();
   let status: MeshStatus = "idle";
-  let tracks: Tracks = noTracks;
   let media: MediaState = { audio: false, video: false, screen: false, hand: null };
 
-  // Who we are; set by join and resume.
-  let request: JoinRequest | undefined;
-  let seat: Seat | undefined;
-  let roster: RosterView = createRoster("");
+  // What the server says of us and of the meeting.
   let role: PeerInfo["role"] = "guest";
   let ownName = "";
   let hand: number | null = null;
-  let identity: Identity | null = null;
-  let number: string | null = null;
   let meetingName = "";
   let meeting: MeetingState | null = null;
   let waiting: Waiter[] = [];
-  let iceServers: IceServer[] = [];
-  let iceTimer: ReturnType<typeof setTimeout> | undefined;
-  let rejoinTimer: ReturnType<typeof setTimeout> | undefined;
-  let rejoinAttempts = 0;
-  let negs = 0;
-
-  // What came before it can be understood.
-  let pendingDeltas: RosterDelta[] = [];
-  let strangers: SignalIn[] = [];
-  let syncing = false;
 
   const trouble = (error: unknown) => events.emit("trouble", error);
   const changed = () => events.emit("change", undefined);
   const online = () => status === "joined" && signaling.ready();
 
-  // Both run while we are in the meeting.
-  let uplink: ReturnType<typeof createUplink> | undefined;
-  let ears: ReturnType<typeof listenTo> | undefined;
+  const membership = createMembership({
+    signaling,
+    away: () => status === "reconnecting",
+    media: () => ({ audio: media.audio, video: media.video }),
+    onWaiting() {
+      status = "waiting";
+      changed();
+    },
+    onBack: take,
+    onEnd: end,
+  });
 
-  const outbox = createOutbox({
-    ready: online,
-    send: (message) => signaling.signal(message),
-    onError(error) {
+  const iceServers = createIceServers({
+    api,
+    resumeToken: () => membership.seat()?.resume_token,
+    onChange: () => peers.refreshIce(),
+    onError: trouble,
+  });
+
+  const files = createFiles({
+    open: (peerId, label) => peers.all.get(peerId)?.open(label) ?? null,
+    present: (peerId) => peers.all.has(peerId),
+  });
+
+  const peers = createPeers({
+    rtc,
+    relayOnly,
+    iceServers: iceServers.list,
+    online,
+    signal: (message) => signaling.signal(message),
+    files,
+    onSending: (told) => events.emit("sending", told),
+    onChange: changed,
+    onUnsent(error) {
       trouble(error);
       if (codeOf(error) === "not_joined" && status === "joined") {
         // The server has lost us, though the connection holds: take the seat again.
         status = "reconnecting";
         changed();
-        void rejoin();
+        void membership.comeBack();
       }
     },
+    onError: trouble,
+  });
+
+  const roster = createRosterSync({
+    member: () => status === "joined" || status === "reconnecting",
+    online,
+    ask: (haveRev) => signaling.sync(haveRev),
+    onSelf(self) {
+      if (self.role) role = self.role;
+      if (self.name !== undefined) ownName = self.name;
+      if (self.media) hand = self.media.hand;
+    },
+    onMeeting(state) {
+      meeting = state;
+    },
+    onDiff: follow,
+    onError: trouble,
   });
 
   const chat = createChat({
@@ -222,189 +141,39 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
     onError: trouble,
   });
 
-  const files = createFiles({
-    open: (peerId, label) => peers.get(peerId)?.open(label) ?? null,
-    present: (peerId) => peers.has(peerId),
-  });
-
-  // Peers.
-
-  function addPeer(info: PeerInfo, offers: boolean): void {
-    const peerId = info.peer_id;
-    peers.set(
-      peerId,
-      createPeer({
-        selfId: seat?.peer_id ?? "",
-        peerId,
-        offers,
-        rtc,
-        iceServers: () => iceServers,
-        relayOnly,
-        ...(identity ? { certificates: [identity.certificate] } : {}),
-        fingerprint: info.fingerprint,
-        nextNeg: () => `${seat?.peer_id}-${++negs}`,
-        send: (body) => outbox.push(peerId, body),
-        online,
-        tracks,
-        onChannel(channel) {
-          const told = (id: string, done: number, total: number) =>
-            events.emit("sending", { peerId, id, done, total });
-          if (!files.accept(channel, told)) channel.close();
-        },
-        onChange() {
-          uplink?.divide();
-          changed();
-        },
-        onError: trouble,
-      }),
-    );
-    const waiting = strangers.filter((signal) => signal.from === peerId);
-    strangers = strangers.filter((signal) => signal.from !== peerId);
-    for (const signal of waiting) peers.get(peerId)?.receive(signal);
-  }
-
-  function removePeer(peerId: string): void {
-    peers.get(peerId)?.close();
-    peers.delete(peerId);
-    outbox.drop(peerId);
-  }
-
   /** `offers`: we are the newcomer to those who are new in the list. */
   function follow(diff: RosterDiff, offers: boolean): void {
     for (const { peer, reason } of diff.left) {
-      removePeer(peer.peer_id);
+      peers.remove(peer.peer_id);
       events.emit("left", { peer, reason });
     }
     for (const peer of diff.joined) {
-      addPeer(peer, offers);
+      peers.add(peer, offers);
       if (!offers) events.emit("joined", peer);
     }
-    if (diff.joined.length + diff.left.length > 0) {
-      uplink?.divide();
-      void renumber();
-    }
+    if (diff.joined.length + diff.left.length > 0) peers.regroup();
     changed();
   }
 
-  async function renumber(): Promise<void> {
-    const all = () => [identity?.fingerprint ?? "", ...[...peers.values()].map((peer) => peer.fingerprint)];
-    const asked = all();
-    const next = await safetyNumber(asked);
-    // Meanwhile someone may have come, whose own renumbering is under way.
-    if (all().join() !== asked.join()) return;
-    number = next;
-    changed();
-  }
-
-  // Roster.
-
-  function takeDelta(delta: RosterDelta): void {
-    if (!ours(delta.meeting_id)) return;
-    const diff = status === "joined" || status === "reconnecting" ? roster.apply(delta) : "gap";
-    if (diff === "old") return;
-    if (diff === "gap") {
-      pendingDeltas = [...pendingDeltas, delta].slice(-maxPending);
-      void sync();
-      return;
-    }
-    const self = delta.changed.find((change) => change.peer_id === seat?.peer_id);
-    if (self?.role) role = self.role;
-    if (self?.name !== undefined) ownName = self.name;
-    if (self?.media) hand = self.media.hand;
-    follow(diff, false);
-  }
-
-  function takePending(): void {
-    const deltas = pendingDeltas;
-    pendingDeltas = [];
-    for (const delta of deltas) takeDelta(delta);
-  }
-
-  async function sync(): Promise<void> {
-    if (syncing || !online()) return; // a rejoin brings the whole roster
-    syncing = true;
-    try {
-      const full = await signaling.sync(roster.rev());
-      if (status === "joined") takeWhole(full);
-    } catch (error) {
-      trouble(error);
-    } finally {
-      syncing = false;
-    }
-    takePending();
-  }
-
-  function takeWhole(full: Roster): void {
-    if (full.rev < roster.rev()) return;
-    if (full.self) role = full.self.role;
-    if (full.meeting) meeting = full.meeting;
-    follow(roster.replace(full.rev, full.peers), false);
-  }
-
-  const ours = (meetingId: string | undefined) =>
-    meetingId === undefined || meetingId === request?.meeting_id;
-
-  // Joining and coming back.
-
+  /** We are in, for the first time or again. */
   function take(ack: JoinAck): void {
-    const same = ack.resumed && ack.peer_id === seat?.peer_id;
+    const same = membership.take(ack);
     if (!same) {
-      for (const peerId of [...peers.keys()]) removePeer(peerId);
-      roster = createRoster(ack.peer_id);
+      peers.clear();
+      roster.begin(ack.peer_id);
     }
-    seat = { peer_id: ack.peer_id, resume_token: ack.resume_token };
     role = ack.role;
     meetingName = ack.meeting.name;
     meeting = ack.meeting;
-    if (request && ack.admission_token) request = { ...request, admission_token: ack.admission_token };
-    rejoinAttempts = 0;
-    setIce(ack.ice_servers, ack.ice_ttl_s);
+    iceServers.set(ack.ice_servers, ack.ice_ttl_s);
     status = "joined";
-    const sources = () => ({ camera: tracks.camera !== null, screen: tracks.screen !== null });
-    uplink ??= createUplink(peers, sources, changed);
-    ears ??= listenTo(peers, changed);
-    void renumber();
+    peers.begin(ack.peer_id);
     // Who came while we were away has offered to us; to whom we come, we offer.
-    follow(roster.replace(ack.rev, ack.peers), !same);
-    takePending();
-    chat.joined({ peerId: ack.peer_id, name: request?.name ?? "", rev: ack.rev, same });
-    outbox.flush();
-    for (const peer of peers.values()) peer.retry();
+    roster.joined(ack.rev, ack.peers, !same);
+    roster.takePending();
+    chat.joined({ peerId: ack.peer_id, name: membership.request()?.name ?? "", rev: ack.rev, same });
+    peers.resume();
     if (same || media.screen || media.hand !== null) tellMedia();
-  }
-
-  async function rejoin(): Promise<void> {
-    clearTimeout(rejoinTimer);
-    if (!request || status !== "reconnecting" || !signaling.ready()) return;
-    try {
-      const { audio, video } = media;
-      const resume = seat ? { resume_token: seat.resume_token } : {};
-      const ack = await signaling.join({ ...request, ...resume, media: { audio, video } });
-      if (status === "reconnecting") take(ack);
-    } catch (error) {
-      rejoinFailed(error);
-    }
-  }
-
-  function rejoinFailed(error: unknown): void {
-    const code = codeOf(error);
-    if (status !== "reconnecting" || code === "disconnected") return; // the next `ready` tries again
-    if (code === "resume_expired" || code === "token_expired" || code === "unauthorized") {
-      // The meeting has gone on without us: join it again, as someone new.
-      if (seat) {
-        seat = undefined;
-        void rejoin();
-      } else {
-        end(code);
-      }
-    } else if (passing.has(code)) {
-      const wait = error instanceof SignalError ? error.retryAfterMs : undefined;
-      const backoff = Math.min(5_000, 500 * 2 ** Math.min(rejoinAttempts++, 4));
-      clearTimeout(rejoinTimer);
-      rejoinTimer = setTimeout(() => void rejoin(), wait ?? backoff);
-    } else {
-      end(code);
-    }
   }
 
   function end(code: string): void {
@@ -416,50 +185,12 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
 
   function close(keepSeat = false): void {
     status = "ended";
-    clearTimeout(iceTimer);
-    clearTimeout(rejoinTimer);
-    uplink?.stop();
-    ears?.stop();
-    for (const peerId of [...peers.keys()]) removePeer(peerId);
+    iceServers.stop();
+    membership.stop();
+    peers.stop();
     chat.close();
     if (keepSeat) signaling.drop();
     else signaling.close();
-  }
-
-  function connected(): Promise<void> {
-    if (signaling.ready()) return Promise.resolve();
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        stop();
-        reject(localError("unreachable", "the server could not be reached"));
-      }, connectTimeoutMs);
-      const stop = signaling.on("ready", () => {
-        clearTimeout(timer);
-        stop();
-        resolve();
-      });
-    });
-  }
-
-  // ICE servers and what we send.
-
-  function setIce(servers: IceServer[], ttlSeconds: number): void {
-    iceServers = servers;
-    for (const peer of peers.values()) peer.refreshIce();
-    clearTimeout(iceTimer);
-    // A little before the credentials run out.
-    if (ttlSeconds > 0) iceTimer = setTimeout(() => void renewIce(), ttlSeconds * 800);
-  }
-
-  async function renewIce(): Promise<void> {
-    if (!seat || status === "ended") return;
-    try {
-      const { ice_servers, ice_ttl_s } = await api.ice(seat.resume_token);
-      setIce(ice_servers, ice_ttl_s);
-    } catch (error) {
-      trouble(error);
-      iceTimer = setTimeout(() => void renewIce(), 30_000);
-    }
   }
 
   function tellMedia(): void {
@@ -468,7 +199,10 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
 
   // What the connection says.
 
-  signaling.on("ready", () => void rejoin());
+  const ours = (meetingId: string | undefined) =>
+    meetingId === undefined || meetingId === membership.request()?.meeting_id;
+
+  signaling.on("ready", () => void membership.comeBack());
   signaling.on("lost", ({ final }) => {
     if (status !== "joined" && status !== "reconnecting") return;
     if (final) {
@@ -481,9 +215,11 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
   signaling.on("closed", ({ code, rejoin }) => {
     if (!rejoin) end(code);
   });
-  signaling.on("delta", takeDelta);
+  signaling.on("delta", (delta) => {
+    if (ours(delta.meeting_id)) roster.takeDelta(delta);
+  });
   signaling.on("roster", (full) => {
-    if (status === "joined" && ours(full.meeting_id)) takeWhole(full);
+    if (ours(full.meeting_id)) roster.takeWhole(full);
   });
   signaling.on("state", (next) => {
     if (!ours(next.meeting_id)) return;
@@ -499,11 +235,8 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
     if (ours(moderated.meeting_id)) events.emit("moderated", moderated);
   });
   signaling.on("signal", (signal) => {
-    const peer = peers.get(signal.from);
-    if (peer) return peer.receive(signal);
-    // Its sender is not in our roster yet: the ack or the sync that names it is on its way.
-    strangers = [...strangers, signal].slice(-maxPending);
-    void sync();
+    // If its sender is not in our roster yet, the ack or the sync that names it is on its way.
+    if (!peers.receive(signal)) void roster.sync();
   });
   signaling.on("chat", (message) => {
     if (ours(message.meeting_id)) chat.take(message);
@@ -518,13 +251,13 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
 
   return {
     on: events.on,
-    peers: () => peers,
+    peers: () => peers.all,
     chat,
     files,
 
     view: () => ({
       status,
-      selfId: seat?.peer_id ?? "",
+      selfId: membership.seat()?.peer_id ?? "",
       name: ownName,
       hand,
       role,
@@ -532,54 +265,21 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
       policy: meeting?.policy ?? null,
       meeting,
       waiting: role === "guest" ? [] : waiting,
-      admissionToken: request?.admission_token ?? "",
-      peers: [...peers].flatMap(([peerId, peer]) => {
+      admissionToken: membership.request()?.admission_token ?? "",
+      peers: [...peers.all.keys()].flatMap((peerId) => {
         const info = roster.get(peerId);
-        if (!info) return [];
-        const state = peer.state();
-        const verdict = peer.fingerprint === "" ? "unverified" : "verified";
-        return [
-          {
-            info,
-            state,
-            tracks: peer.remote(),
-            speaking: ears?.speaking(peerId) ?? false,
-            quality: uplink?.quality(peerId) ?? unknownQuality,
-            trust: state === "refused" || info.fingerprint !== peer.fingerprint ? "refused" : verdict,
-          },
-        ];
+        return (info && peers.viewOf(info)) ?? [];
       }),
-      safetyNumber: number,
+      safetyNumber: peers.safetyNumber(),
     }),
 
-    async join({ meetingId, name, hostKey, password, token, memo, admissionToken, resumeToken }) {
+    async join(options) {
       if (status !== "idle") throw new Error("a mesh joins once");
       status = "joining";
       try {
-        identity = await rtc.identity().catch((error) => {
-          trouble(error);
-          return null;
-        });
-        await connected();
-        ownName = name;
-        request = {
-          meeting_id: meetingId,
-          user_id: name,
-          name,
-          ...(hostKey ? { host_key: hostKey } : {}),
-          ...(password ? { password } : {}),
-          ...(token ? { token } : {}),
-          ...(memo ? { memo } : {}),
-          ...(admissionToken ? { admission_token: admissionToken } : {}),
-          ...(identity ? { fingerprint: identity.fingerprint } : {}),
-          media: { audio: media.audio, video: media.video },
-        };
-        const resume = resumeToken ? { resume_token: resumeToken, fresh: true } : {};
-        const ack = await enter(signaling, { ...request, ...resume }, () => {
-          status = "waiting";
-          changed();
-        });
-        take(ack);
+        const fingerprint = await peers.identify();
+        ownName = options.name;
+        take(await membership.join(options, fingerprint));
       } catch (error) {
         status = "ended";
         signaling.close();
@@ -587,11 +287,7 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
       }
     },
 
-    setTracks(next) {
-      tracks = next;
-      for (const peer of peers.values()) peer.setTracks(next);
-      uplink?.divide();
-    },
+    setTracks: peers.setTracks,
 
     setMedia(next) {
       media = next;
@@ -600,17 +296,17 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
 
     async rename(name) {
       await signaling.rename(name);
-      if (request) request = { ...request, name };
+      membership.rename(name);
     },
 
     control: (change) => signaling.control(change),
     moderate: (request) => signaling.moderate(request),
 
-    show: (peerId, wish) => peers.get(peerId)?.show(wish),
+    show: (peerId, wish) => peers.all.get(peerId)?.show(wish),
 
     leave() {
       if (status === "ended") return null;
-      const left = seat ?? null;
+      const left = membership.seat() ?? null;
       if (online()) signaling.leave().catch(() => {}); // the beacon says it again
       close();
       changed();
@@ -619,7 +315,7 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
 
     quit() {
       if (status === "ended") return null;
-      const left = seat ?? null;
+      const left = membership.seat() ?? null;
       close(true);
       changed();
       return left;

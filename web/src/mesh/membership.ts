@@ -1,0 +1,163 @@
+/** Our membership of one meeting: joining it, and coming back after the connection was lost, as the same or anew. */
+import { enter } from "./admission.ts";
+import { codeOf, localError, SignalError } from "./errors.ts";
+import type { JoinAck, JoinRequest } from "./protocol.ts";
+import type { Signaling } from "./signaling.ts";
+
+export interface JoinOptions {
+  meetingId: string;
+  name: string;
+  hostKey?: string;
+  password?: string;
+  /** A join token: who we are, by the word of the application that embeds us. */
+  token?: string;
+  /** For who lets people in. */
+  memo?: string;
+  admissionToken?: string;
+  /** Of a page that was here before this one: take its seat. `resume_expired` if that is gone. */
+  resumeToken?: string;
+}
+
+/** What lets an HTTP beacon say that we left. */
+export interface Seat {
+  peer_id: string;
+  resume_token: string;
+}
+
+export interface Membership {
+  seat(): Seat | undefined;
+  /** What we ask for when we come; undefined before that. */
+  request(): JoinRequest | undefined;
+  /** Waits for a connection, and in the lobby. Rejects if we are not let in. */
+  join(options: JoinOptions, fingerprint: string): Promise<JoinAck>;
+  /** An answer to a join. Returns whether we are who we were. */
+  take(ack: JoinAck): boolean;
+  /** Takes the seat again, if we are away. */
+  comeBack(): Promise<void>;
+  /** What we are called, should we have to join anew. */
+  rename(name: string): void;
+  stop(): void;
+}
+
+export interface MembershipOptions {
+  signaling: Signaling;
+  /** Out for the moment, though we did not leave. */
+  away(): boolean;
+  media(): JoinRequest["media"];
+  onWaiting(): void;
+  onBack(ack: JoinAck): void;
+  /** Out for good. */
+  onEnd(code: string): void;
+}
+
+/** The first join waits this long for a connection. */
+const connectTimeoutMs = 15_000;
+/** Codes after which joining again may succeed without anyone doing anything. */
+const passing = new Set([
+  "rate_limited",
+  "unavailable",
+  "server_draining",
+  "server_full",
+  "too_many_from_ip",
+  "internal",
+  "timeout",
+  "malformed",
+]);
+
+export function createMembership(options: MembershipOptions): Membership {
+  const { signaling } = options;
+  let request: JoinRequest | undefined;
+  let seat: Seat | undefined;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let attempts = 0;
+
+  async function comeBack(): Promise<void> {
+    clearTimeout(timer);
+    if (!request || !options.away() || !signaling.ready()) return;
+    try {
+      const resume = seat ? { resume_token: seat.resume_token } : {};
+      const ack = await signaling.join({ ...request, ...resume, media: options.media() });
+      if (options.away()) options.onBack(ack);
+    } catch (error) {
+      refused(error);
+    }
+  }
+
+  function refused(error: unknown): void {
+    const code = codeOf(error);
+    if (!options.away() || code === "disconnected") return; // the next `ready` tries again
+    if (code === "resume_expired" || code === "token_expired" || code === "unauthorized") {
+      // The meeting has gone on without us: join it again, as someone new.
+      if (seat) {
+        seat = undefined;
+        void comeBack();
+      } else {
+        options.onEnd(code);
+      }
+    } else if (passing.has(code)) {
+      const wait = error instanceof SignalError ? error.retryAfterMs : undefined;
+      const backoff = Math.min(5_000, 500 * 2 ** Math.min(attempts++, 4));
+      clearTimeout(timer);
+      timer = setTimeout(() => void comeBack(), wait ?? backoff);
+    } else {
+      options.onEnd(code);
+    }
+  }
+
+  return {
+    seat: () => seat,
+    request: () => request,
+
+    async join(
+      { meetingId, name, hostKey, password, token, memo, admissionToken, resumeToken },
+      fingerprint,
+    ) {
+      await connected(signaling);
+      request = {
+        meeting_id: meetingId,
+        user_id: name,
+        name,
+        ...(hostKey ? { host_key: hostKey } : {}),
+        ...(password ? { password } : {}),
+        ...(token ? { token } : {}),
+        ...(memo ? { memo } : {}),
+        ...(admissionToken ? { admission_token: admissionToken } : {}),
+        ...(fingerprint ? { fingerprint } : {}),
+        media: options.media(),
+      };
+      const resume = resumeToken ? { resume_token: resumeToken, fresh: true } : {};
+      return enter(signaling, { ...request, ...resume }, options.onWaiting);
+    },
+
+    take(ack) {
+      const same = ack.resumed && ack.peer_id === seat?.peer_id;
+      seat = { peer_id: ack.peer_id, resume_token: ack.resume_token };
+      if (request && ack.admission_token) request = { ...request, admission_token: ack.admission_token };
+      attempts = 0;
+      return same;
+    },
+
+    comeBack,
+
+    rename(name) {
+      if (request) request = { ...request, name };
+    },
+
+    stop: () => clearTimeout(timer),
+  };
+}
+
+function connected(signaling: Signaling): Promise<void> {
+  if (signaling.ready()) return Promise.resolve();
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      stop();
+      reject(localError("unreachable", "the server could not be reached"));
+    }, connectTimeoutMs);
+    const stop = signaling.on("ready", () => {
+      clearTimeout(timer);
+      stop();
+      resolve();
+    });
+  });
+}

@@ -1,0 +1,199 @@
+/**
+ * Everyone in the meeting: a connection to each, and what all connections share, which is our certificate,
+ * what we send, the uplink that is divided among them, and ears for who speaks.
+ */
+import type { Files } from "./files.ts";
+import { createOutbox } from "./outbox.ts";
+import { createPeer, noTracks, type Peer, type Tracks } from "./peer.ts";
+import type { IceServer, PeerInfo, SignalIn, SignalOut } from "./protocol.ts";
+import { unknownQuality } from "./quality.ts";
+import type { Identity, RtcEnvironment } from "./rtc.ts";
+import { listenTo } from "./speakers.ts";
+import { safetyNumber } from "./trust.ts";
+import { createUplink } from "./uplink.ts";
+import type { PeerView } from "./view.ts";
+
+export interface Peers {
+  readonly all: ReadonlyMap<string, Peer>;
+  /** Makes our certificate. Its fingerprint, or "" if there can be none. */
+  identify(): Promise<string>;
+  /** We are in the meeting, under this peer_id. */
+  begin(selfId: string): void;
+  /** `offers`: it is for us to begin, as we came later. */
+  add(info: PeerInfo, offers: boolean): void;
+  remove(peerId: string): void;
+  /** Some were added or removed. */
+  regroup(): void;
+  /** False if its sender is unknown yet. It is kept until the sender is added. */
+  receive(signal: SignalIn): boolean;
+  setTracks(tracks: Tracks): void;
+  refreshIce(): void;
+  /** The connection to the server is back. */
+  resume(): void;
+  viewOf(info: PeerInfo): PeerView | null;
+  safetyNumber(): string | null;
+  clear(): void;
+  stop(): void;
+}
+
+export interface PeersOptions {
+  rtc: RtcEnvironment;
+  relayOnly: boolean;
+  iceServers(): IceServer[];
+  online(): boolean;
+  signal(message: SignalOut): Promise<void>;
+  files: Pick<Files, "accept">;
+  onSending(told: { peerId: string; id: string; done: number; total: number }): void;
+  onChange(): void;
+  /** A signal could not be sent, and never will be. */
+  onUnsent(error: unknown): void;
+  onError(error: unknown): void;
+}
+
+const maxStrangers = 64;
+
+export function createPeers(options: PeersOptions): Peers {
+  const { rtc, online } = options;
+  const peers = new Map<string, Peer>();
+  let selfId = "";
+  let tracks: Tracks = noTracks;
+  let identity: Identity | null = null;
+  let number: string | null = null;
+  let negs = 0;
+  /** Signals of those who are not in our roster yet. */
+  let strangers: SignalIn[] = [];
+
+  // Both run while we are in the meeting.
+  let uplink: ReturnType<typeof createUplink> | undefined;
+  let ears: ReturnType<typeof listenTo> | undefined;
+
+  const outbox = createOutbox({ ready: online, send: options.signal, onError: options.onUnsent });
+
+  function add(info: PeerInfo, offers: boolean): void {
+    const peerId = info.peer_id;
+    peers.set(
+      peerId,
+      createPeer({
+        selfId,
+        peerId,
+        offers,
+        rtc,
+        iceServers: options.iceServers,
+        relayOnly: options.relayOnly,
+        ...(identity ? { certificates: [identity.certificate] } : {}),
+        fingerprint: info.fingerprint,
+        nextNeg: () => `${selfId}-${++negs}`,
+        send: (body) => outbox.push(peerId, body),
+        online,
+        tracks,
+        onChannel(channel) {
+          const told = (id: string, done: number, total: number) =>
+            options.onSending({ peerId, id, done, total });
+          if (!options.files.accept(channel, told)) channel.close();
+        },
+        onChange() {
+          uplink?.divide();
+          options.onChange();
+        },
+        onError: options.onError,
+      }),
+    );
+    const waiting = strangers.filter((signal) => signal.from === peerId);
+    strangers = strangers.filter((signal) => signal.from !== peerId);
+    for (const signal of waiting) peers.get(peerId)?.receive(signal);
+  }
+
+  function remove(peerId: string): void {
+    peers.get(peerId)?.close();
+    peers.delete(peerId);
+    outbox.drop(peerId);
+  }
+
+  function clear(): void {
+    for (const peerId of [...peers.keys()]) remove(peerId);
+  }
+
+  async function renumber(): Promise<void> {
+    const all = () => [identity?.fingerprint ?? "", ...[...peers.values()].map((peer) => peer.fingerprint)];
+    const asked = all();
+    const next = await safetyNumber(asked);
+    // Meanwhile someone may have come, whose own renumbering is under way.
+    if (all().join() !== asked.join()) return;
+    number = next;
+    options.onChange();
+  }
+
+  return {
+    all: peers,
+
+    async identify() {
+      identity = await rtc.identity().catch((error) => {
+        options.onError(error);
+        return null;
+      });
+      return identity?.fingerprint ?? "";
+    },
+
+    begin(id) {
+      selfId = id;
+      const sources = () => ({ camera: tracks.camera !== null, screen: tracks.screen !== null });
+      uplink ??= createUplink(peers, sources, options.onChange);
+      ears ??= listenTo(peers, options.onChange);
+      void renumber();
+    },
+
+    add,
+    remove,
+
+    regroup() {
+      uplink?.divide();
+      void renumber();
+    },
+
+    receive(signal) {
+      const peer = peers.get(signal.from);
+      if (peer) peer.receive(signal);
+      else strangers = [...strangers, signal].slice(-maxStrangers);
+      return peer !== undefined;
+    },
+
+    setTracks(next) {
+      tracks = next;
+      for (const peer of peers.values()) peer.setTracks(next);
+      uplink?.divide();
+    },
+
+    refreshIce() {
+      for (const peer of peers.values()) peer.refreshIce();
+    },
+
+    resume() {
+      outbox.flush();
+      for (const peer of peers.values()) peer.retry();
+    },
+
+    viewOf(info) {
+      const peer = peers.get(info.peer_id);
+      if (!peer) return null;
+      const state = peer.state();
+      const verdict = peer.fingerprint === "" ? "unverified" : "verified";
+      return {
+        info,
+        state,
+        tracks: peer.remote(),
+        speaking: ears?.speaking(info.peer_id) ?? false,
+        quality: uplink?.quality(info.peer_id) ?? unknownQuality,
+        trust: state === "refused" || info.fingerprint !== peer.fingerprint ? "refused" : verdict,
+      };
+    },
+
+    safetyNumber: () => number,
+    clear,
+
+    stop() {
+      uplink?.stop();
+      ears?.stop();
+      clear();
+    },
+  };
+}
