@@ -344,6 +344,40 @@ func TestWhoWaitsSurvivesTheServerOrGoesWithItsConnection(t *testing.T) {
 	sees(t, host, map[string]string{"stays": "online"})
 }
 
+func TestWhoGivesUpWaitingIsGoneAtOnce(t *testing.T) {
+	onEach(t, func(t *testing.T, n []*testnode.Node) {
+		far := n[len(n)-1]
+		m := meeting(t, n[0], map[string]any{"policy": map[string]any{"lobby": true}})
+		hosts := newInbox()
+		join(t, n[0], asHost(m), hosts)
+		for how, goes := range map[string]func(*client.Waiter) error{
+			"event":  func(w *client.Waiter) error { return w.Conn().Call(ctx(t), protocol.EventLeave, map[string]any{}, nil) },
+			"packet": func(w *client.Waiter) error { return w.Conn().Close() },
+			"beacon": func(w *client.Waiter) error {
+				body := map[string]any{"meeting_id": m.MeetingID, "ticket": w.Ticket}
+				return client.Request(ctx(t), http.MethodPost, n[0].URL, "/api/v1/leave", "", body, nil)
+			},
+		} {
+			_, w, err := client.Knock(ctx(t), far.URL, as(m, how), client.Handlers{}, client.Options{})
+			if err != nil || w == nil {
+				t.Fatal(how, w, err)
+			}
+			t.Cleanup(w.Conn().Kill)
+			last := func(waiting int) func() bool {
+				return func() bool {
+					i := len(hosts.lobbies) - 1
+					return i >= 0 && len(hosts.lobbies[i].Waiting) == waiting
+				}
+			}
+			hosts.await(t, how+" waits", last(1))
+			if err := goes(w); err != nil {
+				t.Fatal(how, err)
+			}
+			hosts.await(t, how+" is gone", last(0))
+		}
+	}, "SIGNALD_GRACE=10m") // it would stay that long
+}
+
 func TestHostIsSucceededAndTheKeyWinsBack(t *testing.T) {
 	onEach(t, func(t *testing.T, n []*testnode.Node) {
 		far := n[len(n)-1]

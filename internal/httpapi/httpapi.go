@@ -46,6 +46,7 @@ type Store interface {
 type Participants interface {
 	End(ctx context.Context, meetingID string) error
 	LeaveByToken(ctx context.Context, peerID, token string, mayReturn bool) error
+	LeaveLobby(ctx context.Context, meetingID, ticket string) error
 	Authenticate(ctx context.Context, token string) (meetingID, peerID string, err error)
 	// AuthorizeHost refuses all secrets but the host key and the resume tokens of hosts.
 	AuthorizeHost(ctx context.Context, meetingID, secret string) error

@@ -31,7 +31,7 @@ func (a *API) meetingRoutes() []route {
 		errors:  []fault.Code{fault.RateLimited, fault.MeetingNotFound, fault.MeetingEnded},
 		handler: a.json(a.getMeeting),
 	}, {
-		method: "POST", path: "/api/v1/leave", name: "leave", summary: "Leave a meeting: for navigator.sendBeacon when a page is closed.",
+		method: "POST", path: "/api/v1/leave", name: "leave", summary: "Leave a meeting or its lobby: for navigator.sendBeacon when a page is closed.",
 		access: tokenInBody, body: protocol.LeaveByToken{}, answers: answers{http.StatusNoContent: nil},
 		errors:  []fault.Code{fault.NotJoined},
 		handler: a.json(a.leave),
@@ -280,10 +280,13 @@ func (a *API) leave(r *http.Request) (int, any, error) {
 	if err := l.Validate(); err != nil {
 		return 0, nil, err
 	}
-	if err := a.participants.LeaveByToken(r.Context(), l.PeerID, l.ResumeToken, l.MayReturn); err != nil {
-		return 0, nil, err
+	var err error
+	if l.Ticket != "" {
+		err = a.participants.LeaveLobby(r.Context(), l.MeetingID, l.Ticket)
+	} else {
+		err = a.participants.LeaveByToken(r.Context(), l.PeerID, l.ResumeToken, l.MayReturn)
 	}
-	return http.StatusNoContent, nil, nil
+	return http.StatusNoContent, nil, err
 }
 
 // iceServers gives a participant fresh credentials.

@@ -320,6 +320,8 @@ func (brokenParticipants) End(context.Context, string) error { return errBroken 
 
 func (brokenParticipants) LeaveByToken(context.Context, string, string, bool) error { return errBroken }
 
+func (brokenParticipants) LeaveLobby(context.Context, string, string) error { return errBroken }
+
 func (brokenParticipants) Authenticate(context.Context, string) (meetingID, peerID string, err error) {
 	return "", "", errBroken
 }

@@ -23,6 +23,7 @@ type Wait struct {
 	MeetingID string
 	Ticket    string // joining with it asks again
 	ticketID  string
+	connID    string
 	end       func()
 }
 
@@ -128,7 +129,7 @@ func (s *Service) wait(ctx context.Context, a *admission) (*Joined, error) {
 	s.waits[a.waits.TicketID] = a.conn.ID // or the sweep would take it for gone
 	s.mu.Unlock()
 	s.announce(a.join.MeetingID, a.changes...)
-	w := &Wait{MeetingID: a.join.MeetingID, Ticket: a.ticket, ticketID: a.waits.TicketID}
+	w := &Wait{MeetingID: a.join.MeetingID, Ticket: a.ticket, ticketID: a.waits.TicketID, connID: a.conn.ID}
 	leave := func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -162,6 +163,33 @@ func (w *Wait) End() {
 		w.end()
 		w.end = nil
 	}
+}
+
+// GiveUp is the wish of who waits to wait no longer: the place is gone at once. One
+// that the store cannot take is swept up after the grace time.
+func (s *Service) GiveUp(ctx context.Context, w *Wait) error {
+	w.End()
+	err := s.dropWaiting(ctx, w.MeetingID, func(at store.Waiting) bool {
+		return at.TicketID == w.ticketID && at.ConnID == w.connID
+	})
+	if errors.Is(err, fault.New(fault.Unavailable)) {
+		return nil
+	}
+	return err
+}
+
+// LeaveLobby is GiveUp for who has no connection to say it on.
+func (s *Service) LeaveLobby(ctx context.Context, meetingID, ticket string) error {
+	hash, found := HashSecret(ticket), false
+	err := s.dropWaiting(ctx, meetingID, func(at store.Waiting) bool {
+		ours := sameHash(at.TicketHash, hash)
+		found = found || ours
+		return ours
+	})
+	if err == nil && !found {
+		return fault.New(fault.NotJoined)
+	}
+	return err
 }
 
 // admit lets in the one of the ticket, or without one everybody. They join when
@@ -285,7 +313,10 @@ func (s *Service) clearLobbies(ctx context.Context) error {
 		if time.Since(first) < s.opts.Grace {
 			continue
 		}
-		if err := s.dropWaiting(ctx, g); err != nil {
+		err := s.dropWaiting(ctx, g.MeetingID, func(at store.Waiting) bool {
+			return at.TicketID == g.TicketID && at.ConnID == g.ConnID
+		})
+		if err != nil {
 			return err
 		}
 	}
@@ -298,16 +329,17 @@ func (s *Service) waitsHere(g store.Gone) bool {
 	return s.waits[g.TicketID] == g.ConnID
 }
 
-func (s *Service) dropWaiting(ctx context.Context, g store.Gone) error {
+// dropWaiting takes out of a lobby whom it is about.
+func (s *Service) dropWaiting(ctx context.Context, meetingID string, about func(store.Waiting) bool) error {
 	var changes []rooms.Change
-	err := s.store.InMeeting(ctx, g.MeetingID, func(ctx context.Context, tx *store.Tx) error {
+	err := s.store.InMeeting(ctx, meetingID, func(ctx context.Context, tx *store.Tx) error {
 		changes = nil
 		waiting, err := tx.Waiting(ctx)
 		if err != nil {
 			return err
 		}
 		for _, w := range waiting {
-			if w.TicketID == g.TicketID && w.ConnID == g.ConnID {
+			if about(w) {
 				tx.Unwait(w.TicketID)
 				changes = append(changes, lobbied(tx, w, rooms.Out))
 			}
@@ -317,7 +349,7 @@ func (s *Service) dropWaiting(ctx context.Context, g store.Gone) error {
 	if errors.Is(err, store.ErrMeetingNotFound) {
 		return nil
 	}
-	return s.settle(g.MeetingID, changes, err)
+	return s.settle(meetingID, changes, err)
 }
 
 // purgeEvery is how often what has had its time is deleted.

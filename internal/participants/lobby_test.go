@@ -231,6 +231,29 @@ func TestPlaceInTheLobbyOutlivesItsConnectionByTheGrace(t *testing.T) {
 	})
 }
 
+func TestWhoWaitsNoLongerIsGoneAtOnce(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		ctx := context.Background()
+		create(t, db, "k", withLobby)
+		s := serve(t, db) // nobody sweeps
+		host := s.host()
+		first, beacon := s.knock(protocol.Join{UserID: "first"}), s.knock(protocol.Join{UserID: "beacon"})
+		second := s.knock(protocol.Join{UserID: "first", Ticket: first.Wait.Ticket})
+		host.sees(t, 2)
+		must(t, s.GiveUp(ctx, first.Wait)) // it has the place no longer
+		must(t, s.LeaveLobby(ctx, "k", beacon.Wait.Ticket))
+		if left := host.sees(t, 1); left[0].UserID != "first" {
+			t.Errorf("%+v", left)
+		}
+		wantCode(t, "a beacon again", s.LeaveLobby(ctx, "k", beacon.Wait.Ticket), fault.NotJoined)
+		wantCode(t, "what hosts see of a ticket", s.LeaveLobby(ctx, "k", host.waiting()[0].Ticket), fault.NotJoined)
+		wantCode(t, "another meeting", s.LeaveLobby(ctx, "none", second.Wait.Ticket), fault.NotJoined)
+		must(t, s.GiveUp(ctx, second.Wait))
+		host.sees(t, 0)
+		beacon.Wait.End()
+	})
+}
+
 func TestLobbyOfADeadNodeIsCleared(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		create(t, db, "k", withLobby)

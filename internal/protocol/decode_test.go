@@ -23,6 +23,7 @@ var events = []event{
 	{"join", func() payload { return &protocol.Join{} }, `{"meeting_id":"k","user_id":"u"}`},
 	{"leave", func() payload { return &protocol.Leave{} }, `{}`},
 	{"leave over HTTP", func() payload { return &protocol.LeaveByToken{} }, `{"resume_token":"rt_x"}`},
+	{"leaving a lobby over HTTP", func() payload { return &protocol.LeaveByToken{} }, `{"meeting_id":"k","ticket":"w_x.y"}`},
 	{"signal", func() payload { return &protocol.Signal{} }, `{"to":"p_1","kind":"bye"}`},
 	{"update_signal", func() payload { return &protocol.UpdateSignal{} }, `{}`},
 	{"sync", func() payload { return &protocol.Sync{} }, `{}`},

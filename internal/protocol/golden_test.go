@@ -49,6 +49,7 @@ var fromClients = map[string]payload{
 	"leave":                 &protocol.Leave{MeetingID: "K7F3"},
 	"leave_http":            &protocol.LeaveByToken{PeerID: "p_9c8b7a6d5e4f3g2h", ResumeToken: "rt_AAAAAAAAAAAAAAAAAAAAAA"},
 	"leave_http_may_return": &protocol.LeaveByToken{PeerID: "p_9c8b7a6d5e4f3g2h", ResumeToken: "rt_AAAAAAAAAAAAAAAAAAAAAA", MayReturn: true},
+	"leave_http_lobby":      &protocol.LeaveByToken{MeetingID: "K7F3", Ticket: "w_9c8b7a6d5e4f3g2h.AAAAAAAAAAAAAAAAAAAAAA"},
 	"heartbeat":             &protocol.Heartbeat{},
 	"chat_in": &protocol.Chat{
 		MeetingID: "K7F3", ClientID: "c-1", To: "p_1a2b3c4d5e6f7g8h", Text: "两点见？\nsee <you>", Meta: raw(`{"lang": "zh", "n": 1.50}`),

@@ -180,19 +180,22 @@ type Leave struct {
 // Validate checks the texts.
 func (l *Leave) Validate() error { return text("meeting_id", &l.MeetingID, MaxKey) }
 
-// LeaveByToken is the body of POST /api/v1/leave.
+// LeaveByToken is the body of POST /api/v1/leave: of a participant, or of who waits
+// in a lobby.
 type LeaveByToken struct {
-	PeerID      string `json:"peer_id" required:""`
-	ResumeToken string `json:"resume_token" required:"" doc:"from the answer to the join"`
+	PeerID      string `json:"peer_id" doc:"who leaves"`
+	ResumeToken string `json:"resume_token" doc:"from the answer to its join"`
 	MayReturn   bool   `json:"may_return" doc:"the page may be on its way back: for the grace time a join with the token takes the seat again"`
+	MeetingID   string `json:"meeting_id" doc:"of who waits in its lobby, instead of the above"`
+	Ticket      string `json:"ticket" doc:"from the answer waiting to its join"`
 }
 
-// Validate asks for the credential.
+// Validate asks for a credential.
 func (l *LeaveByToken) Validate() error {
-	if l.ResumeToken == "" {
+	if l.ResumeToken == "" && l.Ticket == "" {
 		return fault.New(fault.Unauthorized)
 	}
-	return nil
+	return text("meeting_id", &l.MeetingID, MaxKey)
 }
 
 // Signal is C→S "signal": a message for one other participant.

@@ -64,17 +64,20 @@ func (c *client) waitIn(w *participants.Wait) error {
 }
 
 // stopWaiting ends the wait for a meeting: the client asks again, or joins.
-func (c *client) stopWaiting(meetingID string) (waited bool) {
-	c.waits = slices.DeleteFunc(c.waits, func(w *participants.Wait) bool {
-		if w.MeetingID != meetingID {
-			return false
-		}
+func (c *client) stopWaiting(meetingID string) {
+	if w := c.takeWait(meetingID); w != nil {
 		w.End()
-		waited = true
-		return true
-	})
-	if waited {
-		c.outboxes.removeOf(meetingID)
 	}
-	return waited
+}
+
+// takeWait forgets the wait for a meeting; nil: there is none.
+func (c *client) takeWait(meetingID string) *participants.Wait {
+	i := slices.IndexFunc(c.waits, func(w *participants.Wait) bool { return w.MeetingID == meetingID })
+	if i < 0 {
+		return nil
+	}
+	w := c.waits[i]
+	c.waits = slices.Delete(c.waits, i, i+1)
+	c.outboxes.removeOf(meetingID)
+	return w
 }

@@ -190,8 +190,11 @@ func (c *client) joinedBody(seat *participants.Seat, roster rooms.Roster, st sto
 }
 
 func (c *client) leave(ctx context.Context, l *protocol.Leave) (any, error) {
-	if c.stopWaiting(l.MeetingID) {
-		return protocol.Done{OK: true}, nil
+	if l.MeetingID == "" && len(c.seats) == 0 && len(c.waits) == 1 {
+		l.MeetingID = c.waits[0].MeetingID
+	}
+	if w := c.takeWait(l.MeetingID); w != nil {
+		return answer(protocol.Done{OK: true}, c.hub.participants.GiveUp(ctx, w))
 	}
 	seat, err := c.seat(l.MeetingID)
 	if err != nil {

@@ -31,6 +31,7 @@ import (
 type Participants interface {
 	Join(context.Context, *protocol.Join, participants.Connection) (*participants.Joined, error)
 	Leave(context.Context, *participants.Seat) error
+	GiveUp(context.Context, *participants.Wait) error
 	Disconnected(ctx context.Context, seat *participants.Seat, reason string)
 	SetMedia(context.Context, *participants.Seat, *protocol.MediaState) error
 	SetBlobs(ctx context.Context, seat *participants.Seat, sdp, candidate []byte) error
@@ -192,7 +193,11 @@ func (h *Hub) Disconnect(s *socketio.Socket, reason socketio.Reason) {
 	ctx, cancel := context.WithTimeout(context.Background(), handlerTimeout)
 	defer cancel()
 	for _, w := range c.waits {
-		w.End()
+		if reason == socketio.ReasonClientDisconnect {
+			_ = h.participants.GiveUp(ctx, w)
+		} else {
+			w.End()
+		}
 	}
 	c.unplug()
 	for _, seat := range c.seats {
