@@ -1,3 +1,4 @@
+import type { Page } from "@playwright/test";
 import { expect, expectMesh, others, test } from "./fixtures.ts";
 
 test("what is said is heard by all, in private by one, and can be taken back", async ({
@@ -52,4 +53,44 @@ test("what is said while one is away arrives once, in order", async ({ server, v
   await expect(grace.locator(".said-text")).toHaveText(["one", "two"]);
   await expect(ada.locator(".said-text")).toHaveText(["one", "two"]);
   await expect(ada.getByTestId("message").last()).not.toContainText("Sending");
+});
+
+test("a page that is reloaded shows what was said before, and meanwhile", async ({ server, visitor }) => {
+  const key = await server.createMeeting();
+  const [ada, grace] = [await visitor.enter(key, "Ada"), await visitor.enter(key, "Grace")];
+  await expectMesh([ada, grace]);
+  for (const page of [ada, grace]) await page.getByTestId("open-chat").click();
+  async function say(page: Page, text: string): Promise<void> {
+    await page.getByTestId("chat-text").fill(text);
+    await page.keyboard.press("Enter");
+    await expect(page.getByTestId("message").filter({ hasText: text })).not.toContainText("Sending");
+  }
+  await say(ada, "one");
+  await say(grace, "two");
+  await ada.getByTestId("chat-to").selectOption("Grace");
+  await say(ada, "three, for you");
+  await say(grace, "not so");
+  await grace.getByTestId("take-back").last().click();
+  await expect(ada.getByTestId("message").last()).toContainText("Taken back");
+  let open = () => {};
+  const held = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  await ada.route(/\.js$/, async (route) => {
+    await held;
+    await route.continue();
+  });
+  const reloaded = ada.reload();
+  await expect(others(grace)).toHaveCount(0);
+  await say(grace, "four");
+  open();
+  await reloaded;
+  await expectMesh([ada, grace]);
+  await ada.getByTestId("open-chat").click();
+  await expect(ada.locator(".said-text")).toHaveText(["one", "two", "three, for you", "four"]);
+  await expect(ada.getByTestId("message")).toHaveCount(5);
+  await expect(ada.getByTestId("message").nth(3)).toContainText("Taken back");
+  await expect(ada.locator('[data-testid="message"][data-private="true"]')).toContainText("three");
+  await ada.getByTestId("take-back").first().click(); // they are still its own
+  await expect(grace.getByTestId("message").first()).toContainText("Taken back");
 });

@@ -1,7 +1,8 @@
 import type { Page } from "@playwright/test";
 import { expect, expectMesh, others, test, type Visitor } from "./fixtures.ts";
 
-const patient = { timeout: 30_000 };
+/** Less than the ten seconds that a place is kept for who lost the connection. */
+const soon = { timeout: 7_000 };
 
 /** A meeting whose creator is in it, as its host, with the people panel open. */
 async function hosted(visitor: Visitor): Promise<{ host: Page; key: string }> {
@@ -74,7 +75,11 @@ test("who waits in the lobby is let in or not, and need not wait again", async (
   await expect(host.getByTestId("waiter")).toContainText("Shy");
   await shy.getByTestId("stop-waiting").click();
   await expect(shy.getByTestId("join")).toBeVisible();
-  await expect(host.getByTestId("waiter")).toHaveCount(0, patient);
+  await expect(host.getByTestId("waiter")).toHaveCount(0, soon);
+  const gone = await knock("Gone", "");
+  await expect(host.getByTestId("waiter")).toContainText("Gone");
+  await gone.goto("about:blank");
+  await expect(host.getByTestId("waiter")).toHaveCount(0, soon);
 
   await grace.getByTestId("leave").click();
   await grace.getByTestId("rejoin").click();

@@ -111,6 +111,27 @@ test("a reload leaves no ghost, makes nobody double, and resumes as the same per
   expect(await ada.evaluate(() => sessionStorage.length)).toBe(0);
 });
 
+test("a server that cannot take a reloaded page back yet is asked again", async ({ server, visitor }) => {
+  const key = await server.createMeeting();
+  const [ada, grace] = [await visitor.enter(key, "Ada"), await visitor.enter(key, "Grace")];
+  await expectMesh([ada, grace]);
+  const before = await self(ada);
+  let refusals = 0;
+  await ada.routeWebSocket(/socket\.io/, (page) => {
+    const server = page.connectToServer();
+    page.onMessage((message) => {
+      const join = /^42(\d+)\["join"/.exec(String(message));
+      if (!join || ++refusals > 2) return server.send(message);
+      page.send(`43${join[1]}[{"ok":false,"code":"unavailable","message":"","retry_after_ms":1500}]`);
+    });
+  });
+  await ada.reload();
+  await expect(ada.getByTestId("returning")).toContainText("Trying again");
+  await expectMesh([ada, grace]);
+  expect(await self(ada)).toBe(before);
+  expect(refusals).toBe(3);
+});
+
 test("duplicating a tab does not steal the seat", async ({ server, visitor }) => {
   const key = await server.createMeeting();
   const ada = await visitor.enter(key, "Ada");

@@ -17,15 +17,15 @@ function lobby(...answers: (Error | ReturnType<typeof joinAck>)[]) {
   const server = fakeSignaling();
   server.up();
   server.answers.join = () => answers.shift() ?? localError("timeout", "no answer was prepared");
-  let waits = 0;
-  const entering = enter(server.signaling, request, () => waits++);
+  const waits: string[] = [];
+  const entering = enter(server.signaling, request, (ticket) => waits.push(ticket));
   entering.catch(() => {});
-  return { server, entering, waits: () => waits };
+  return { server, entering, waits };
 }
 
 test("who is let in joins with the ticket", async () => {
   const { server, entering, waits } = lobby(waiting("t1"), joinAck("me", 1, []));
-  await vi.waitFor(() => expect(waits()).toBe(1));
+  await vi.waitFor(() => expect(waits).toEqual(["t1"]));
   server.emit("admitted", { meeting_id: "another" });
   server.emit("admitted", { meeting_id: "k" });
   expect((await entering).peer_id).toBe("me");
@@ -34,21 +34,21 @@ test("who is let in joins with the ticket", async () => {
 
 test("who is not let in is told so", async () => {
   const { server, entering, waits } = lobby(waiting("t1"));
-  await vi.waitFor(() => expect(waits()).toBe(1));
+  await vi.waitFor(() => expect(waits).toEqual(["t1"]));
   server.emit("denied", { meeting_id: "k" });
   await expect(entering).rejects.toMatchObject({ code: "denied" });
 });
 
 test("a lost connection keeps the place: it is asked for again, by the ticket", async () => {
   const { server, entering, waits } = lobby(waiting("t1"), waiting("t2"), joinAck("me", 1, []));
-  await vi.waitFor(() => expect(waits()).toBe(1));
+  await vi.waitFor(() => expect(waits).toEqual(["t1"]));
   server.down();
   server.up();
   await vi.waitFor(() => expect(server.joins.length).toBe(2));
   server.emit("admitted", { meeting_id: "k" });
   await entering;
   expect(server.joins.map(({ ticket }) => ticket)).toEqual([undefined, "t1", "t2"]);
-  expect(waits()).toBe(1);
+  expect(waits).toEqual(["t1", "t2"]);
 });
 
 test("a refusal without a lobby is one at once", async () => {
@@ -58,7 +58,7 @@ test("a refusal without a lobby is one at once", async () => {
 
 test("who thinks better of it waits no longer", async () => {
   const { server, entering, waits } = lobby(waiting("t1"));
-  await vi.waitFor(() => expect(waits()).toBe(1));
+  await vi.waitFor(() => expect(waits).toEqual(["t1"]));
   server.emit("lost", { final: true });
   await expect(entering).rejects.toMatchObject({ code: "disconnected" });
 });

@@ -7,11 +7,11 @@ import type { Signaling } from "./signaling.ts";
 const passing = new Set(["disconnected", "timeout", "unavailable", "server_draining", "rate_limited"]);
 const retryMs = 1_000;
 
-/** Rejects as `join` does, or with `denied`. `onWaiting` is called when the wait begins. */
+/** Rejects as `join` does, or with `denied`. `onWaiting` is told the place in the lobby, and each that replaces it. */
 export async function enter(
   signaling: Signaling,
   request: JoinRequest,
-  onWaiting: () => void,
+  onWaiting: (ticket: string) => void,
 ): Promise<JoinAck> {
   let ticket: string | undefined;
   for (;;) {
@@ -22,8 +22,8 @@ export async function enter(
     } catch (error) {
       const code = codeOf(error);
       if (code === "waiting" && error instanceof SignalError && error.ticket !== undefined) {
-        if (ticket === undefined) onWaiting();
         ticket = error.ticket;
+        onWaiting(ticket);
         await decision.made;
       } else if (ticket !== undefined && passing.has(code)) {
         await Promise.race([decision.made, later(error)]);

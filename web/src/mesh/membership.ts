@@ -24,8 +24,18 @@ export interface Seat {
   resume_token: string;
 }
 
+/** Likewise that we wait no longer. */
+export interface Place {
+  meeting_id: string;
+  ticket: string;
+}
+
 export interface Membership {
   seat(): Seat | undefined;
+  /** How long the seat is kept for who lost the connection. */
+  graceMs(): number;
+  /** In the lobby, while we wait there. */
+  place(): Place | undefined;
   /** What we ask for when we come; undefined before that. */
   request(): JoinRequest | undefined;
   /** Waits for a connection, and in the lobby. Rejects if we are not let in. */
@@ -68,6 +78,8 @@ export function createMembership(options: MembershipOptions): Membership {
   const { signaling } = options;
   let request: JoinRequest | undefined;
   let seat: Seat | undefined;
+  let graceMs = 0;
+  let place: Place | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let attempts = 0;
 
@@ -106,6 +118,8 @@ export function createMembership(options: MembershipOptions): Membership {
 
   return {
     seat: () => seat,
+    graceMs: () => graceMs,
+    place: () => place,
     request: () => request,
 
     async join(
@@ -126,12 +140,17 @@ export function createMembership(options: MembershipOptions): Membership {
         media: options.media(),
       };
       const resume = resumeToken ? { resume_token: resumeToken, fresh: true } : {};
-      return enter(signaling, { ...request, ...resume }, options.onWaiting);
+      return enter(signaling, { ...request, ...resume }, (ticket) => {
+        place = { meeting_id: meetingId, ticket };
+        options.onWaiting();
+      });
     },
 
     take(ack) {
       const same = ack.resumed && ack.peer_id === seat?.peer_id;
       seat = { peer_id: ack.peer_id, resume_token: ack.resume_token };
+      graceMs = ack.resume_ttl_ms;
+      place = undefined;
       if (request && ack.admission_token) request = { ...request, admission_token: ack.admission_token };
       attempts = 0;
       return same;

@@ -314,7 +314,10 @@ describe("leaving", () => {
 
   test("a page that goes keeps its seat for the next, which takes it as someone who has just come", async () => {
     const before = await joined();
-    expect(before.mesh.quit()).toEqual({ peer_id: "me", resume_token: "token 5" });
+    expect(before.mesh.quit()).toEqual({
+      seat: { peer_id: "me", resume_token: "token 5" },
+      withinMs: 30_000,
+    });
     expect(before.server.state).toMatchObject({ left: 0, closed: false, dropped: true });
     expect(before.rtc.made.every((made) => made.closed)).toBe(true);
     expect(before.mesh.leave()).toBeNull();
@@ -334,6 +337,17 @@ describe("leaving", () => {
     server.up();
     await settle();
     expect(server.joins[1]).not.toHaveProperty("fresh");
+  });
+
+  test("who waits no longer names the place in the lobby for a beacon", async () => {
+    const { server, mesh } = setup();
+    server.answers.join = () => new SignalError({ code: "waiting", message: "", ticket: "w_1.x" });
+    server.up();
+    mesh.join({ meetingId: "key", name: "Me" }).catch(() => {});
+    await settle();
+    expect(mesh.view().status).toBe("waiting");
+    expect(mesh.leave()).toEqual({ meeting_id: "key", ticket: "w_1.x" });
+    expect(server.state.closed).toBe(true);
   });
 
   test("being removed by the host says so", async () => {

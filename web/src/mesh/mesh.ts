@@ -9,7 +9,7 @@ import { codeOf } from "./errors.ts";
 import { createEvents, type Events } from "./events.ts";
 import { createFiles, type Files } from "./files.ts";
 import { createIceServers } from "./ice-servers.ts";
-import { createMembership, type JoinOptions, type Seat } from "./membership.ts";
+import { createMembership, type JoinOptions, type Place, type Seat } from "./membership.ts";
 import type { Peer, Tracks } from "./peer.ts";
 import { createPeers } from "./peers.ts";
 import type { Control, JoinAck, MediaState, MeetingState, Moderate, PeerInfo, Waiter } from "./protocol.ts";
@@ -19,7 +19,7 @@ import { browserRtc, type RtcEnvironment } from "./rtc.ts";
 import type { Signaling } from "./signaling.ts";
 import type { MeshEvents, MeshStatus, MeshView } from "./view.ts";
 
-export type { JoinOptions, Seat } from "./membership.ts";
+export type { JoinOptions, Place, Seat } from "./membership.ts";
 export type { MeshEvents, MeshStatus, MeshView, PeerView } from "./view.ts";
 
 export interface Mesh {
@@ -41,10 +41,10 @@ export interface Mesh {
   moderate(request: Moderate): Promise<void>;
   /** What of a peer is shown here, so that it sends no more than that. */
   show(peerId: string, wish: Wish): void;
-  /** Out at once, and for good. Returns the seat that was left, for a beacon. */
-  leave(): Seat | null;
-  /** Ends all but the seat, and returns it: for a page that goes, and whose next may take it. */
-  quit(): Seat | null;
+  /** Out at once, and for good. Returns the seat, or the place in the lobby, that was left, for a beacon. */
+  leave(): Seat | Place | null;
+  /** Ends all but the seat, and returns it: for a page that goes, and whose next may take it within that time. */
+  quit(): { seat: Seat; withinMs: number } | null;
 }
 
 export interface MeshOptions {
@@ -77,6 +77,7 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
     away: () => status === "reconnecting",
     media: () => ({ audio: media.audio, video: media.video }),
     onWaiting() {
+      if (status === "ended") return;
       status = "waiting";
       changed();
     },
@@ -306,7 +307,7 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
 
     leave() {
       if (status === "ended") return null;
-      const left = membership.seat() ?? null;
+      const left = membership.seat() ?? membership.place() ?? null;
       if (online()) signaling.leave().catch(() => {}); // the beacon says it again
       close();
       changed();
@@ -315,7 +316,8 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
 
     quit() {
       if (status === "ended") return null;
-      const left = membership.seat() ?? null;
+      const seat = membership.seat();
+      const left = seat ? { seat, withinMs: membership.graceMs() } : null;
       close(true);
       changed();
       return left;

@@ -47,6 +47,15 @@ test("is ready only once the server has greeted", () => {
   expect(signaling.ready()).toBe(true);
 });
 
+test("who closes hears that it is over, also while the connection was lost already", () => {
+  const { signaling, socket } = connected();
+  const finals: boolean[] = [];
+  signaling.on("lost", ({ final }) => finals.push(final));
+  (socket as { connected: boolean }).connected = false;
+  signaling.close();
+  expect(finals).toEqual([true]);
+});
+
 test("a server that does not greet is left and tried again", async () => {
   const { socket, receive, calls } = fakeSocket();
   createSignaling(socket);

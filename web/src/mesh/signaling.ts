@@ -285,9 +285,11 @@ export function createSignaling(socket: SocketLike): Signaling {
       await request("leave", {});
     },
     close() {
+      const connected = socket.connected;
       ended = true;
       clearTimeout(timer);
       socket.disconnect();
+      if (!connected) events.emit("lost", { final: true }); // it says nothing of what was lost before
     },
     drop() {
       ended = true;

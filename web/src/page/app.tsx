@@ -8,11 +8,12 @@ import { useSource } from "./hooks.ts";
 import { Meeting } from "./meeting.tsx";
 import { Notices } from "./notices.tsx";
 import { Over } from "./over.tsx";
-import { type Parting, takeParting } from "./parting.ts";
+import { type Parting, rememberParting, takeParting } from "./parting.ts";
 import { Lobby } from "./parts.tsx";
 import { base, keyIn, linkOf } from "./place.ts";
 import { preferences } from "./preferences.ts";
 import { PreJoin } from "./prejoin.tsx";
+import { persist } from "./returning.ts";
 import { joinMeeting, type Seat, type Session } from "./session.ts";
 import { Start } from "./start.tsx";
 import { rememberedDevice, rememberHostKey, rememberName } from "./storage.ts";
@@ -21,7 +22,7 @@ import { texts } from "./texts.ts";
 type View =
   | { at: "start"; key: string; error: string }
   | { at: "created"; meeting: CreatedMeeting }
-  | { at: "returning"; local: LocalMedia }
+  | { at: "returning"; local: LocalMedia; parting: Parting; trouble: boolean }
   | { at: "prejoin"; info: MeetingInfo; local: LocalMedia }
   | { at: "meeting"; session: Session; local: LocalMedia }
   | { at: "over"; key: string; code: string };
@@ -39,6 +40,8 @@ export function App() {
   const now = useRef(view);
   useSource(preferences);
   now.current = view;
+  /** Gives up the wait in a lobby, if there is one. */
+  const stopWaiting = useRef(() => {});
 
   /** Goes to a view, ends what the one before held open, and keeps the address in step. */
   function go(next: View, address?: string): void {
@@ -74,18 +77,22 @@ export function App() {
   }
 
   /** Takes the seat of the page that was here before. Answers whether this is settled so. */
-  async function comeBack({ key, name, token, audio, video }: Parting): Promise<boolean> {
+  async function comeBack(parting: Parting): Promise<boolean> {
+    const { key, name, token, audio, video, until } = parting;
     const local = newMedia();
     const here = () => now.current?.at === "returning" && now.current.local === local;
-    go({ at: "returning", local });
+    go({ at: "returning", local, parting, trouble: false });
     void local.start({ audio, camera: video });
+    const seat = { key, name, password: "", memo: "", resumeToken: token };
     try {
-      const session = await joinMeeting(
-        api,
-        local,
-        { key, name, password: "", memo: "", resumeToken: token },
-        (stop) => stop(),
-      );
+      const session = await persist(() => joinMeeting(api, local, seat, (stop) => stop()), {
+        until,
+        wanted: here,
+        trouble() {
+          now.current = { at: "returning", local, parting, trouble: true };
+          setView(now.current);
+        },
+      });
       if (here()) enter(session, local);
       else session.leave();
       return true;
@@ -114,6 +121,7 @@ export function App() {
   ): Promise<void> {
     rememberName(who.name);
     const session = await joinMeeting(api, local, { key: info.meeting_id, ...who }, (stop) => {
+      stopWaiting.current = stop;
       if (now.current?.at === "prejoin" && now.current.local === local) waiting(stop);
       else stop();
     });
@@ -130,7 +138,9 @@ export function App() {
     // take the first one's seat: while a page lives, the resume token is in its memory only.
     let parted = false;
     const hide = () => {
+      stopWaiting.current();
       const view = now.current;
+      if (view?.at === "returning") rememberParting(view.parting);
       if (view?.at !== "meeting") return;
       parted = true;
       view.session.part();
@@ -166,7 +176,9 @@ export function App() {
       case "returning":
         return (
           <Lobby>
-            <p role="status">{texts.joining}</p>
+            <p role="status" data-testid="returning">
+              {view.trouble ? texts.returning : texts.joining}
+            </p>
           </Lobby>
         );
       case "prejoin":

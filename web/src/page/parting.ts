@@ -9,6 +9,8 @@ export interface Parting {
   /** What was on. */
   audio: boolean;
   video: boolean;
+  /** How long the server keeps the seat, at least. */
+  until: number;
 }
 
 const partingKey = "signald.parting";
@@ -37,8 +39,15 @@ export function takeParting(key: string): Parting | null {
 
 function parse(value: unknown): Parting | null {
   if (typeof value !== "object" || value === null) return null;
-  const { key, name, token, audio, video, at } = value as Record<string, unknown>;
+  const { key, name, token, audio, video, until, at } = value as Record<string, unknown>;
   if (typeof key !== "string" || typeof name !== "string" || typeof token !== "string") return null;
   if (typeof at !== "number" || Math.abs(Date.now() - at) > goodForMs) return null;
-  return { key, name, token, audio: audio === true, video: video === true };
+  return {
+    key,
+    name,
+    token,
+    audio: audio === true,
+    video: video === true,
+    until: typeof until === "number" ? until : at,
+  };
 }

@@ -10,6 +10,7 @@ import { type Conversation, createConversation } from "./conversation.ts";
 import { notices } from "./live.ts";
 import { rememberParting } from "./parting.ts";
 import { base, relayOnly } from "./place.ts";
+import { persist } from "./returning.ts";
 import { admissionOf, hostKeyOf, rememberAdmission } from "./storage.ts";
 import { texts } from "./texts.ts";
 
@@ -41,6 +42,9 @@ export interface Seat {
   resumeToken?: string;
 }
 
+/** How long what was said before is asked for again. */
+const recallForMs = 60_000;
+
 /** Joins, or throws a SignalError that says why not. */
 export async function joinMeeting(
   api: Api,
@@ -59,7 +63,9 @@ export async function joinMeeting(
   const stopWaiting = mesh.on("change", () => {
     if (mesh.view().status !== "waiting") return;
     waiting(() => {
-      if (mesh.view().status === "waiting") mesh.leave(); // not a moment after being let in
+      if (mesh.view().status !== "waiting") return; // not a moment after being let in
+      const place = mesh.leave();
+      if (place) navigator.sendBeacon(api.leaveUrl, JSON.stringify(place));
     });
   });
   const hostKey = hostKeyOf(seat.key);
@@ -80,7 +86,13 @@ export async function joinMeeting(
   const stopPushing = local.on("change", push);
   announce(mesh);
   const conversation = createConversation(mesh);
-  if (seat.resumeToken) conversation.recall().catch((error) => console.warn("signald:", error));
+  if (seat.resumeToken) {
+    persist(() => conversation.recall(), {
+      until: Date.now() + recallForMs,
+      wanted: () => mesh.view().status !== "ended",
+      trouble() {},
+    }).catch((error) => console.warn("signald:", error));
+  }
   obeyPolicy(mesh, local);
   window.signald = { mesh };
 
@@ -102,8 +114,9 @@ export async function joinMeeting(
       const { audio, video } = local.state();
       const left = mesh.quit();
       if (!left) return;
-      rememberParting({ key: seat.key, name, token: left.resume_token, audio, video });
-      navigator.sendBeacon(api.leaveUrl, JSON.stringify({ ...left, may_return: true }));
+      const until = Date.now() + left.withinMs;
+      rememberParting({ key: seat.key, name, token: left.seat.resume_token, audio, video, until });
+      navigator.sendBeacon(api.leaveUrl, JSON.stringify({ ...left.seat, may_return: true }));
     },
   };
 }
