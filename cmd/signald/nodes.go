@@ -7,6 +7,7 @@ import (
 
 	"signald/internal/calls"
 	"signald/internal/cluster"
+	"signald/internal/pairs"
 	"signald/internal/participants"
 	"signald/internal/rooms"
 	"signald/internal/signaling"
@@ -33,6 +34,8 @@ func (f fromOthers) Changes(meetingID string, changes []rooms.Change) {
 }
 
 func (f fromOthers) Hint(meetingID string, s rooms.Speech) { f.rooms.Hint(meetingID, s) }
+
+func (f fromOthers) Report(meetingID string, r pairs.Report) { f.rooms.Report(meetingID, r) }
 
 func (f fromOthers) Told(node string, body []byte) { f.calls.Receive(node, body) }
 

@@ -37,6 +37,9 @@ type Handlers struct {
 	Moderated func(protocol.Moderated)
 	Lobby     func(protocol.Lobby) // hosts
 
+	Advice func(protocol.MeshAdvice)
+	Matrix func(protocol.MeshMatrix) // hosts
+
 	Ended func(error) // the connection has ended
 }
 
@@ -187,6 +190,11 @@ func (p *Participant) Signal(ctx context.Context, to, kind, neg, sdp string) (qu
 	return done.Queued, err
 }
 
+// Report says how it stands with the connections to others.
+func (p *Participant) Report(ctx context.Context, pairs ...protocol.MeshPair) error {
+	return p.conn.Call(ctx, protocol.EventMeshReport, protocol.MeshReport{Pairs: pairs}, nil)
+}
+
 // Leave leaves the meeting and closes the connection.
 func (p *Participant) Leave(ctx context.Context) error {
 	err := p.conn.Call(ctx, protocol.EventLeave, map[string]any{"meeting_id": p.joined.MeetingID}, nil)
@@ -227,6 +235,10 @@ func (p *Participant) event(event string, args []json.RawMessage) {
 		tell(args[0], p.handlers.Moderated)
 	case protocol.EventLobby:
 		tell(args[0], p.handlers.Lobby)
+	case protocol.EventMeshAdvice:
+		tell(args[0], p.handlers.Advice)
+	case protocol.EventMeshMatrix:
+		tell(args[0], p.handlers.Matrix)
 	case protocol.EventAdmitted, protocol.EventDenied:
 		select {
 		case p.decided <- event == protocol.EventAdmitted:

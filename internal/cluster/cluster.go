@@ -18,6 +18,7 @@ import (
 	"net/netip"
 	"time"
 
+	"signald/internal/pairs"
 	"signald/internal/rooms"
 )
 
@@ -31,6 +32,8 @@ type Handler interface {
 	Changes(meetingID string, changes []rooms.Change)
 	// Hint tells the members of this node what may get lost.
 	Hint(meetingID string, s rooms.Speech)
+	// Report takes what a participant at another node says of its pairs.
+	Report(meetingID string, r pairs.Report)
 	// Told hands on what another node tells of calls.
 	Told(node string, body []byte)
 	// Deliver hands a signal to a participant of this node, once the room has
@@ -83,6 +86,9 @@ func (Alone) Announce(string, []rooms.Change) {}
 
 // Hint does nothing.
 func (Alone) Hint(string, rooms.Speech) {}
+
+// Report does nothing.
+func (Alone) Report(string, pairs.Report) {}
 
 // Tell finds no other node.
 func (Alone) Tell(string, []byte) {}

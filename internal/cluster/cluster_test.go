@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
+	"signald/internal/pairs"
 	"signald/internal/rooms"
 	"signald/internal/testredis"
 )
@@ -48,6 +49,8 @@ func (r *recorder) Changes(meeting string, changes []rooms.Change) {
 func (r *recorder) Hint(meeting string, s rooms.Speech) {
 	r.add("%s: %s hints %s to %v", meeting, s.From, s.Frame, s.To)
 }
+
+func (r *recorder) Report(meeting string, report pairs.Report) { r.add("%s: %v", meeting, report) }
 
 func (r *recorder) Told(node string, body []byte) { r.add("%s tells %s", node, body) }
 
@@ -180,6 +183,8 @@ func TestWhatIsSaidReachesThoseWhoWatchTheMeeting(t *testing.T) {
 	a.Hint("m", rooms.Speech{From: "p", Frame: []byte("typing")})
 	heard.await(t, "m 8 p says hello\x00 to [q]")
 	heard.await(t, "m: p hints typing to []")
+	a.Report("m", pairs.Report{From: "p", Pairs: []pairs.Pair{{PeerID: "q", State: pairs.Connected, Hears: true}, {PeerID: "r", State: pairs.Failed, Poor: true}}})
+	heard.await(t, "m: {p [{q connected true false false} {r failed false false true}]}")
 	a.Tell("", []byte("to all"))
 	a.Tell("b", []byte("to b"))
 	heard.await(t, "a tells to all")

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 
+	"signald/internal/pairs"
 	"signald/internal/rooms"
 )
 
@@ -24,6 +25,7 @@ const (
 	kindTick     kind = "tick"     // a node to itself: the wire works
 	kindChanges  kind = "changes"  // to a meeting
 	kindHint     kind = "hint"     // to a meeting: something that may get lost
+	kindReport   kind = "report"   // to a meeting: of pairs, which may get lost
 	kindCall     kind = "call"     // to a node, or to all: of calls
 	kindSignal   kind = "signal"   // to a node
 	kindOutcome  kind = "outcome"  // of a signal, back
@@ -45,6 +47,7 @@ type message struct {
 	Peer    string            `json:"p,omitempty"`
 	Changes []rooms.Change    `json:"c,omitempty"`
 	Hint    *rooms.Speech     `json:"h,omitempty"`
+	Report  *pairs.Report     `json:"pr,omitempty"`
 	Signal  *Signal           `json:"s,omitempty"`
 	Outcome Outcome           `json:"o,omitempty"`
 	IP      string            `json:"ip,omitempty"`

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
+	"signald/internal/pairs"
 	"signald/internal/rooms"
 )
 
@@ -325,6 +326,10 @@ func (n *Node) dispatch(m *message) {
 		if m.Hint != nil {
 			n.handler.Hint(m.Meeting, *m.Hint)
 		}
+	case kindReport:
+		if m.Report != nil {
+			n.handler.Report(m.Meeting, *m.Report)
+		}
 	case kindCall:
 		if len(m.frames) == 1 {
 			n.handler.Told(m.Node, m.frames[0])
@@ -471,6 +476,11 @@ func (n *Node) Announce(meetingID string, changes []rooms.Change) {
 // Hint tells the other nodes something that may get lost.
 func (n *Node) Hint(meetingID string, s rooms.Speech) {
 	n.say(n.meetingChannel(meetingID), &message{Kind: kindHint, Meeting: meetingID, Hint: &s}, nil)
+}
+
+// Report tells the other nodes what a participant says of its pairs.
+func (n *Node) Report(meetingID string, r pairs.Report) {
+	n.say(n.meetingChannel(meetingID), &message{Kind: kindReport, Meeting: meetingID, Report: &r}, nil)
 }
 
 // Tell tells a node, or all others if it is empty, something of calls.

@@ -65,6 +65,8 @@ type inbox struct {
 	states  []protocol.RoomState
 	done    []protocol.Moderated
 	lobbies []protocol.Lobby
+	advice  []protocol.MeshAdvice
+	tables  []protocol.MeshMatrix
 }
 
 func newInbox() *inbox { return &inbox{changed: make(chan struct{})} }
@@ -80,6 +82,9 @@ func (b *inbox) handlers() client.Handlers {
 		State:     func(s protocol.RoomState) { b.add(func() { b.states = append(b.states, s) }) },
 		Moderated: func(m protocol.Moderated) { b.add(func() { b.done = append(b.done, m) }) },
 		Lobby:     func(l protocol.Lobby) { b.add(func() { b.lobbies = append(b.lobbies, l) }) },
+
+		Advice: func(a protocol.MeshAdvice) { b.add(func() { b.advice = append(b.advice, a) }) },
+		Matrix: func(m protocol.MeshMatrix) { b.add(func() { b.tables = append(b.tables, m) }) },
 	}
 }
 

@@ -124,6 +124,12 @@ func (m *Metrics) Watch(s Sources) {
 	m.counter("outbox_drops_total", outboxHelp, &room.AwayFull, prometheus.Labels{"reason": "away_full"})
 	m.counter("outbox_drops_total", outboxHelp, &room.OrderFull, prometheus.Labels{"reason": "order_full"})
 
+	const advice = "Members of this node asked to mend a pair that is broken, by action: restart (ICE), or relay (through a TURN server)."
+	m.gauge("mesh_pairs_broken", "Pairs without media between them, by what both sides say, that a member of this node is to mend.",
+		func() float64 { return float64(s.Rooms.BrokenPairs()) }, nil)
+	m.counter("mesh_advice_total", advice, &room.AskedRestart, prometheus.Labels{"action": "restart"})
+	m.counter("mesh_advice_total", advice, &room.AskedRelay, prometheus.Labels{"action": "relay"})
+
 	const frames, bytes = "Roster messages to participants of this node, by protocol.", "Bytes of roster messages, by protocol."
 	m.counter("roster_frames_total", frames, &room.MapFrames, prometheus.Labels{"protocol": "1"})
 	m.counter("roster_frames_total", frames, &room.DeltaFrames, prometheus.Labels{"protocol": "2"})

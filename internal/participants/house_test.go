@@ -19,6 +19,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"signald/internal/fault"
+	"signald/internal/pairs"
 	"signald/internal/participants"
 	"signald/internal/protocol"
 	"signald/internal/rooms"
@@ -153,6 +154,8 @@ func (plain) Size(rooms.Frame) int                                  { return 1 }
 func (plain) State(_ string, _ int64, s rooms.State) rooms.Frame    { return s }
 func (plain) Notice(_ string, n rooms.Notice) rooms.Frame           { return n }
 func (plain) Lobby(_ string, _ int64, w []rooms.Waiter) rooms.Frame { return w }
+func (plain) Advice(string, pairs.Advice) rooms.Frame               { return nil }
+func (plain) Matrix(string, pairs.Table) rooms.Frame                { return nil }
 func (plain) Decided(_ string, admitted bool) rooms.Frame           { return admitted }
 
 // box is the outbox of a connection; it keeps everything.

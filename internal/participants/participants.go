@@ -21,6 +21,7 @@ import (
 	"signald/internal/cluster"
 	"signald/internal/fault"
 	"signald/internal/identity"
+	"signald/internal/pairs"
 	"signald/internal/protocol"
 	"signald/internal/rooms"
 	"signald/internal/store"
@@ -53,6 +54,8 @@ type Cluster interface {
 	Up() bool
 	// Hint tells the nodes of a meeting something that may get lost.
 	Hint(meetingID string, s rooms.Speech)
+	// Report tells them what a participant says of its pairs. It may get lost.
+	Report(meetingID string, r pairs.Report)
 }
 
 // Roles of a participant.
@@ -268,6 +271,13 @@ func (s *Service) Doubt(meetingID string, err error) {
 func (s *Service) Hint(meetingID string, speech rooms.Speech) {
 	s.rooms.Hint(meetingID, speech)
 	s.opts.Cluster.Hint(meetingID, speech)
+}
+
+// Report tells the meeting's rooms, here and at other nodes, what a participant says
+// of its connections to the others. What gets lost is said again.
+func (s *Service) Report(seat *Seat, r pairs.Report) {
+	s.rooms.Report(seat.MeetingID, r)
+	s.opts.Cluster.Report(seat.MeetingID, r)
 }
 
 // SetMedia changes what the participant says of its media.

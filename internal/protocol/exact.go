@@ -12,7 +12,7 @@ import (
 // left to encoding/json.
 func hideMisspelt(raw []byte, t reflect.Type) []byte {
 	hider := hider{out: raw}
-	hider.object(0, len(raw), t)
+	hider.value(0, len(raw), t)
 	return hider.out
 }
 
@@ -21,13 +21,27 @@ type hider struct {
 	cloned bool
 }
 
-func (h *hider) object(i, end int, t reflect.Type) {
+// value hides in an object, or in each of a list.
+func (h *hider) value(i, end int, t reflect.Type) {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	if t.Kind() != reflect.Struct || i >= end || h.out[i] != '{' {
-		return
+	switch {
+	case i >= end:
+	case t.Kind() == reflect.Struct && h.out[i] == '{':
+		h.object(i, end, t)
+	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct && h.out[i] == '[':
+		raw := h.out[:end]
+		for i = skipSpace(raw, i+1); i < end && raw[i] == '{'; i = skipSpace(raw, i+1) {
+			start := i
+			i = skipValue(raw, i)
+			h.object(start, i, t.Elem())
+			i = skipSpace(raw, i) // at the comma, or the end
+		}
 	}
+}
+
+func (h *hider) object(i, end int, t reflect.Type) {
 	fields := fieldsOf(t)
 	raw := h.out[:end]
 	for i = skipSpace(raw, i+1); i < end && raw[i] == '"'; i = skipSpace(raw, i+1) {
@@ -41,7 +55,7 @@ func (h *hider) object(i, end int, t reflect.Type) {
 		nameEnd := i
 		i = skipSpace(raw, skipValue(raw, value)) // at the comma, or the end
 		if field, ok := fields[name]; ok {
-			h.object(value, i, field)
+			h.value(value, i, field)
 		} else if isMisspelt(name, fields) {
 			h.hide(start+1, nameEnd-1)
 		}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"signald/internal/fault"
+	"signald/internal/pairs"
 	"signald/internal/protocol"
 )
 
@@ -31,6 +32,10 @@ var fromClients = map[string]payload{
 	"signal_offer_in": &protocol.Signal{
 		To: "p_1a2b3c4d5e6f7g8h", Neg: "p_9c8b7a6d5e4f3g2h-3", Kind: "offer", SDP: raw(`"v=0\r\ns=<é>\r\n"`), Restart: true,
 	},
+	"mesh_report": &protocol.MeshReport{Pairs: []protocol.MeshPair{
+		{PeerID: "p_1a2b3c4d5e6f7g8h", State: pairs.Connected, Hears: true, Relayed: true, Poor: true},
+		{PeerID: "p_2a2b3c4d5e6f7g8h", State: pairs.Failed},
+	}},
 	"signal_answer_in": &protocol.Signal{
 		To: "p_1a2b3c4d5e6f7g8h", Neg: "p_9c8b7a6d5e4f3g2h-3", Kind: "answer", SDP: raw(`"v=0\r\n"`),
 	},
@@ -106,7 +111,7 @@ var (
 var fromServer = map[string]any{
 	"welcome": protocol.Welcome{
 		Protocol: 2, Server: "signald/1.0.0", Node: "n_0123456789", Epoch: "abcdefghij", Time: 1795248000000,
-		Features: []string{"protocol1", "resume", "sync", "media_state", "rename", "chat", "invite", "control", "moderate", "lobby"},
+		Features: []string{"protocol1", "resume", "sync", "media_state", "rename", "chat", "invite", "control", "moderate", "lobby", "mesh_report"},
 		Limits:   protocol.Limits{Message: 131072, SDP: protocol.MaxBlob, Candidate: protocol.MaxCandidate, Batch: protocol.MaxBatch, Chat: protocol.MaxText, Meta: protocol.MaxMeta, Peers: 8},
 		Ping:     protocol.Ping{Interval: 5000, Timeout: 5000},
 	},
@@ -168,6 +173,15 @@ var fromServer = map[string]any{
 	"signal_renegotiate_out": protocol.SignalOut{MeetingID: "K7F3", From: "p_9c8b7a6d5e4f3g2h", Seq: 15, Kind: "renegotiate"},
 	"signal_bye_out": protocol.SignalOut{
 		MeetingID: "K7F3", From: "p_9c8b7a6d5e4f3g2h", Seq: 16, Neg: "p_9c8b7a6d5e4f3g2h-3", Kind: "bye",
+	},
+	"mesh_advice": protocol.MeshAdvice{MeetingID: "K7F3", PeerID: "p_1a2b3c4d5e6f7g8h", Action: pairs.Relay, Offer: true},
+	"mesh_matrix": protocol.MeshMatrix{
+		MeetingID: "K7F3", Members: []string{"p_1a2b3c4d5e6f7g8h", "p_2a2b3c4d5e6f7g8h", "p_9c8b7a6d5e4f3g2h"},
+		Rows: []string{"-+n", "~-?", "!c-"},
+		Broken: []protocol.MeshBroken{
+			{A: "p_1a2b3c4d5e6f7g8h", B: "p_9c8b7a6d5e4f3g2h", Tried: pairs.Restart},
+			{A: "p_2a2b3c4d5e6f7g8h", B: "p_9c8b7a6d5e4f3g2h"},
+		},
 	},
 	"closed":          protocol.Closed{MeetingID: "K7F3", Code: "replaced", Reason: "You have joined from another place."},
 	"server_draining": protocol.Draining{ReconnectAfterMS: 1250},

@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"signald/internal/pairs"
 	"signald/internal/rooms"
 )
 
@@ -39,6 +40,9 @@ func (plain) Decided(_ string, admitted bool) rooms.Frame          { return deci
 func (plain) Lobby(_ string, rev int64, w []rooms.Waiter) rooms.Frame {
 	return lobbyNews{rev, w}
 }
+
+func (plain) Advice(_ string, a pairs.Advice) rooms.Frame { return a }
+func (plain) Matrix(_ string, t pairs.Table) rooms.Frame  { return t }
 
 type stateNews struct {
 	rev   int64

@@ -16,6 +16,7 @@ type Member struct {
 	// under Room.mu
 	rev     int64 // what it has been told of the roster
 	lobby   int64 // and of the lobby, if it is a host
+	table   int64 // likewise of the tables of who hears whom
 	started bool  // it has its answer; until then messages are held
 }
 
@@ -35,8 +36,8 @@ func (r *Room) Attach(peerID, connID string, out Outbox) (*Member, Roster, error
 	if s.Protocol < 2 {
 		r.maps.push() // its client expects one beside the answer; that of its join may be out already
 	}
-	if s.leads() && r.lobby.rev > 0 {
-		r.delta.push() // the lobby comes after the answer
+	if s.leads() && (r.lobby.rev > 0 || r.matrix.pairs.Reported()) {
+		r.delta.push() // the lobby and the table come after the answer
 	}
 	return s.member, r.rosterLocked(), nil
 }

@@ -37,6 +37,7 @@ type Room struct {
 	state    State
 	stateRev int64 // the revision of its last change
 	lobby    lobby
+	matrix   matrix
 
 	news  news   // since the last delta
 	delta sluice // of deltas, to members of protocol 2
@@ -76,6 +77,7 @@ func newRoom(rooms *Rooms, id string) *Room {
 	r := &Room{rooms: rooms, id: id, index: map[string]*seat{}, early: map[int64]Change{}}
 	r.delta = sluice{every: rooms.opts.DeltaEvery, open: r.flushDelta}
 	r.maps = sluice{every: rooms.opts.MapEvery, open: r.flushMap}
+	r.matrix.sluice = sluice{every: rooms.opts.TableEvery, open: r.flushMatrix}
 	return r
 }
 
@@ -185,6 +187,7 @@ func (r *Room) end() {
 	r.ended = true
 	r.delta.stop()
 	r.maps.stop()
+	r.matrix.sluice.stop()
 	if r.heal != nil {
 		r.heal.Stop()
 	}
@@ -305,6 +308,7 @@ func (r *Room) putLocked(p Peer) {
 		r.peers, r.index[p.PeerID] = append(r.peers, s), s
 		r.news.joined(p.PeerID)
 		r.maps.push()
+		r.matrix.changed()
 		return
 	}
 	if string(s.SDP) != string(p.SDP) || string(s.Candidate) != string(p.Candidate) || s.Name != p.Name {
@@ -338,6 +342,8 @@ func (r *Room) removeLocked(peerID, reason string) {
 	}
 	r.news.left(peerID, reason)
 	r.maps.push()
+	r.matrix.pairs.Drop(peerID)
+	r.matrix.changed()
 }
 
 // local reports whether a participant of this node is in the room, or a connection
@@ -404,6 +410,7 @@ func (r *Room) flushDelta() {
 	r.delta.opened()
 	r.flushDeltaLocked()
 	r.flushLobbyLocked()
+	r.showMatrixLocked(false)
 }
 
 // flushDeltaLocked tells them of the roster, and before it of the meeting's state:

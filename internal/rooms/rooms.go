@@ -16,6 +16,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"signald/internal/pairs"
 )
 
 // Peer is a participant as everyone may see it, with what protocol 1 shows.
@@ -111,6 +113,8 @@ type Encoder interface {
 	Notice(meetingID string, n Notice) Frame
 	Lobby(meetingID string, rev int64, waiting []Waiter) Frame // for hosts
 	Decided(meetingID string, admitted bool) Frame             // for who waits
+	Advice(meetingID string, a pairs.Advice) Frame             // for who is to mend a pair
+	Matrix(meetingID string, t pairs.Table) Frame              // for those who lead
 	Size(Frame) int                                            // in bytes
 	Marshal(Frame) []byte                                      // for the way to another node
 	Unmarshal([]byte) (Frame, error)
@@ -136,6 +140,7 @@ type Options struct {
 	NodeID     string        // this node: participants with it are local
 	DeltaEvery time.Duration // least time between two deltas of a room; 20 ms
 	MapEvery   time.Duration // least time between two maps of a room; 250 ms
+	TableEvery time.Duration // least time between two tables of who hears whom; 1 s
 	HealAfter  time.Duration // how long a hole may stay; 300 ms
 	QueueLimit int           // messages kept for a member that is away; 64
 	QueueBytes int           // and their bytes; 256 KiB
@@ -173,6 +178,7 @@ func New(encoder Encoder, load Loader, opts Options) *Rooms {
 	}
 	def(&opts.DeltaEvery, 20*time.Millisecond)
 	def(&opts.MapEvery, 250*time.Millisecond)
+	def(&opts.TableEvery, time.Second)
 	def(&opts.HealAfter, 300*time.Millisecond)
 	if opts.QueueLimit == 0 {
 		opts.QueueLimit = 64

@@ -1,6 +1,10 @@
 package rooms
 
-import "sync/atomic"
+import (
+	"maps"
+	"slices"
+	"sync/atomic"
+)
 
 // Stats counts since the start.
 type Stats struct {
@@ -8,6 +12,8 @@ type Stats struct {
 	MapFrames, MapBytes     atomic.Int64 // and of protocol 1
 	AwayFull                atomic.Int64 // signals for which the queue of who is away had no room
 	OrderFull               atomic.Int64 // signals of other nodes that too many waited before
+	AskedRestart            atomic.Int64 // members of this node to mend a pair by an ICE restart
+	AskedRelay              atomic.Int64 // and through a TURN server
 }
 
 // Stats returns the counters, which go on counting.
@@ -35,6 +41,18 @@ func (r *Room) participants() (n int) {
 		if s.NodeID == r.rooms.opts.NodeID {
 			n++
 		}
+	}
+	return n
+}
+
+// BrokenPairs is how many pairs a member of this node is to mend.
+func (r *Rooms) BrokenPairs() int {
+	r.mu.Lock()
+	rooms := slices.Collect(maps.Values(r.rooms))
+	r.mu.Unlock()
+	n := 0
+	for _, room := range rooms {
+		n += room.brokenPairs()
 	}
 	return n
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strconv"
 
+	"signald/internal/pairs"
 	"signald/internal/participants"
 	"signald/internal/protocol"
 	"signald/internal/rooms"
@@ -68,6 +69,20 @@ func (Encoder) Decided(meetingID string, admitted bool) rooms.Frame {
 		event = protocol.EventAdmitted
 	}
 	return mustEncode(event, protocol.Decided{MeetingID: meetingID})
+}
+
+// Advice is mesh_advice.
+func (Encoder) Advice(meetingID string, a pairs.Advice) rooms.Frame {
+	return mustEncode(protocol.EventMeshAdvice, protocol.MeshAdvice{MeetingID: meetingID, PeerID: a.Peer, Action: a.Action, Offer: a.Offer})
+}
+
+// Matrix is mesh_matrix.
+func (Encoder) Matrix(meetingID string, t pairs.Table) rooms.Frame {
+	body := protocol.MeshMatrix{MeetingID: meetingID, Members: t.Members, Rows: t.Rows, Broken: []protocol.MeshBroken{}}
+	for _, b := range t.Broken {
+		body.Broken = append(body.Broken, protocol.MeshBroken(b))
+	}
+	return mustEncode(protocol.EventMeshMatrix, body)
 }
 
 // Size is the frame's size on the wire, in bytes.

@@ -42,6 +42,7 @@ var events = map[string]row{
 	protocol.EventTyping:       {run: with((*client).typing), optional: true, quick: true},
 	protocol.EventControl:      {run: with((*client).control)},
 	protocol.EventModerate:     {run: with((*client).moderate)},
+	protocol.EventMeshReport:   {run: with((*client).meshReport), quick: true},
 	protocol.EventHeartbeat:    {run: with((*client).heartbeat), optional: true, quick: true},
 }
 
@@ -318,6 +319,19 @@ func (c *client) rename(ctx context.Context, r *protocol.Rename) (any, error) {
 		return nil, err
 	}
 	return protocol.Done{OK: true}, nil
+}
+
+// meshReport takes what a participant says of its connections to the others.
+func (c *client) meshReport(_ context.Context, r *protocol.MeshReport) (any, error) {
+	seat, err := c.seat(r.MeetingID)
+	if err != nil {
+		return nil, err
+	}
+	if wait, ok := c.reports.Take(); !ok {
+		return nil, fault.New(fault.RateLimited).RetryAfter(wait)
+	}
+	c.hub.participants.Report(seat, r.Report(seat.PeerID))
+	return ackDelivered, nil
 }
 
 func (c *client) heartbeat(context.Context, *protocol.Heartbeat) (any, error) {

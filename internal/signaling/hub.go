@@ -20,6 +20,7 @@ import (
 	"signald/internal/ice"
 	"signald/internal/identity"
 	"signald/internal/limits"
+	"signald/internal/pairs"
 	"signald/internal/participants"
 	"signald/internal/protocol"
 	"signald/internal/rooms"
@@ -39,6 +40,8 @@ type Participants interface {
 	Control(context.Context, *participants.Seat, *protocol.Control) error
 	// Moderate calls committed once it is done, before anyone is told.
 	Moderate(ctx context.Context, seat *participants.Seat, m *protocol.Moderate, committed func()) error
+	// Report is what a participant says of its pairs. It must not block.
+	Report(*participants.Seat, pairs.Report)
 }
 
 // Meetings tells what joining clients see of a meeting.
@@ -116,6 +119,8 @@ const (
 	speechBurst        = 30
 	passwordsPerSecond = 0.2 // set by a host: a hash is dear
 	passwordsBurst     = 5
+	reportsPerSecond   = 1 // of pairs
+	reportsBurst       = 10
 	handlerTimeout     = 5 * time.Second
 )
 
@@ -132,7 +137,7 @@ func New(p Participants, m Meetings, opts Options) *Hub {
 		participants: p, meetings: m, opts: opts,
 		welcome: protocol.Welcome{
 			Protocol: protocol.Version, Server: opts.Server, Node: opts.Node, Epoch: opts.Epoch,
-			Features: []string{"protocol1", "resume", "sync", "media_state", "rename", "chat", "invite", "control", "moderate", "lobby"},
+			Features: []string{"protocol1", "resume", "sync", "media_state", "rename", "chat", "invite", "control", "moderate", "lobby", "mesh_report"},
 			Limits: protocol.Limits{
 				Message: opts.MaxMessage, SDP: protocol.MaxBlob, Candidate: protocol.MaxCandidate,
 				Batch: protocol.MaxBatch, Chat: protocol.MaxText, Meta: protocol.MaxMeta, Peers: opts.MaxPeers,
@@ -153,6 +158,7 @@ type client struct {
 	seats     []*participants.Seat
 	waits     []*participants.Wait // places in lobbies
 	passwords *limits.Bucket
+	reports   *limits.Bucket
 	resume    string // a resume token from the handshake, for the next join
 	token     string // a join token from the handshake
 	phone     *phone // nil: nobody vouches for who is connected
@@ -167,6 +173,7 @@ func (h *Hub) Connect(s *socketio.Socket) {
 		c.bucket = limits.NewBucket(eventsPerSecond, eventsBurst)
 		c.speech = limits.NewBucket(speechPerSecond, speechBurst)
 		c.passwords = limits.NewBucket(passwordsPerSecond, passwordsBurst)
+		c.reports = limits.NewBucket(reportsPerSecond, reportsBurst)
 	}
 	var auth struct {
 		ResumeToken string `json:"resume_token"`
