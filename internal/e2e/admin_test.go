@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -83,7 +84,17 @@ func TestNothingButTheAuditStaysOfAMeeting(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "signald.db")
 		n := testnode.New(t, "SIGNALD_DATABASE_URL=sqlite:"+file, "SIGNALD_TRUSTED_PROXIES=127.0.0.1/32", "SIGNALD_GRACE=100ms")
 		n.Start()
-		runAndEmpty(t, []*testnode.Node{n}, "sqlite", "file:"+file+"?mode=ro", nil)
+		secret := runAndEmpty(t, []*testnode.Node{n}, "sqlite", "file:"+file+"?mode=ro", nil)
+		n.Stop(ctx(t))
+		b, err := os.ReadFile(file) // free pages, too
+		if err != nil || !contains(string(b), "Name-of-it") {
+			t.Fatalf("%d bytes, %v", len(b), err)
+		}
+		for _, s := range secret {
+			if contains(string(b), s) {
+				t.Errorf("the file has %s", s)
+			}
+		}
 	})
 	t.Run("PostgreSQLAndRedis", func(t *testing.T) {
 		t.Parallel()
@@ -102,7 +113,7 @@ func TestNothingButTheAuditStaysOfAMeeting(t *testing.T) {
 	})
 }
 
-func runAndEmpty(t *testing.T, n []*testnode.Node, driver, dsn string, cache *redis.Client) {
+func runAndEmpty(t *testing.T, n []*testnode.Node, driver, dsn string, cache *redis.Client) (secret []string) {
 	t.Helper()
 	last := n[len(n)-1]
 	const creator, visitor = "203.0.113.99", "198.51.100.98"
@@ -138,7 +149,7 @@ func runAndEmpty(t *testing.T, n []*testnode.Node, driver, dsn string, cache *re
 	if err := a.Conn().Call(ctx(t), "chat", map[string]any{"client_id": "client-of-it", "text": "chat-of-it"}, nil); err != nil {
 		t.Fatal(err)
 	}
-	secret := []string{
+	secret = []string{
 		"chat-of-it", "client-of-it", "user-", visitor, hostKey, "password-of-it", "-sdp", "-candidate", "-fingerprint", "-memo", "signal-of-it", "neg-of-it",
 		a.PeerID(), b.PeerID(), c.PeerID(), a.Joined().ResumeToken, b.Joined().ResumeToken, c.Joined().ResumeToken,
 	}
@@ -179,6 +190,7 @@ func runAndEmpty(t *testing.T, n []*testnode.Node, driver, dsn string, cache *re
 	if text := found["participants"]; text != "" {
 		t.Errorf("participants: %q", text)
 	}
+	return secret
 }
 
 // contains looks for s as text and as bytes written in hex; an address of SQLite is bytes.

@@ -92,12 +92,17 @@ func (s *Store) Attendance(ctx context.Context, meetingID string) ([]Attendee, e
 	return list, err
 }
 
-// Purge deletes what has had its time: bans, admissions, attendance.
+// Purge deletes what has had its time: bans, admissions, attendance; and what the database's files still hold
+// of anything that was deleted, where we can.
 func (s *Store) Purge(ctx context.Context, now time.Time) error {
 	t := []any{s.d.time(now)}
-	return s.write(ctx, "purge",
+	err := s.write(ctx, "purge",
 		statement{sql: `DELETE FROM bans WHERE until < $1`, args: t},
 		statement{sql: `DELETE FROM admissions WHERE until < $1`, args: t},
 		statement{sql: `DELETE FROM attendance WHERE until < $1`, args: t},
 	)
+	if err != nil {
+		return err
+	}
+	return s.call(ctx, "tidy up", s.d.tidy)
 }

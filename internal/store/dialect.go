@@ -40,6 +40,8 @@ type dialect interface {
 	// query after one that waited for a lock sees what the lock's former holder committed.
 	begin(ctx context.Context, o txnOptions, queries ...query) (txn, error)
 	ping(ctx context.Context) error
+	// tidy takes away what the database still holds of what was deleted, as far as we can.
+	tidy(ctx context.Context) error
 	// unavailable tells trouble of the database from a fault of ours.
 	unavailable(error) bool
 	close() error

@@ -106,6 +106,9 @@ func (p *postgres) ping(ctx context.Context) error {
 	return p.lostIf(p.pool.Ping(ctx))
 }
 
+// tidy does nothing: vacuuming is PostgreSQL's own affair.
+func (*postgres) tidy(context.Context) error { return nil }
+
 // close gives up on connections that stay in use: a call is bounded, so none should.
 func (p *postgres) close() error {
 	closed := make(chan struct{})

@@ -55,7 +55,8 @@ func openSQLite(ctx context.Context, path string, log zerolog.Logger) (_ *sqlite
 		}
 		dsn = sqliteFile(path) + "_pragma=journal_mode(WAL)&"
 	}
-	dsn += fmt.Sprintf("_pragma=busy_timeout(%d)&_pragma=foreign_keys(1)&_pragma=synchronous(NORMAL)", sqliteBusy.Milliseconds())
+	// What is deleted is overwritten with zeros, whole pages, too: it may be what somebody said.
+	dsn += fmt.Sprintf("_pragma=busy_timeout(%d)&_pragma=secure_delete(1)&_pragma=foreign_keys(1)&_pragma=synchronous(NORMAL)", sqliteBusy.Milliseconds())
 	s.db, err = sql.Open("sqlite", dsn)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open SQLite: %w", err), s.owner.release())
@@ -199,6 +200,17 @@ func (s *sqlite) close() error {
 		}
 	}
 	return errors.Join(append(errs, s.db.Close(), s.owner.release())...)
+}
+
+// tidy has the log written into the file and cut off: it holds what has been deleted since. While others read
+// it is put off to the next time.
+func (s *sqlite) tidy(ctx context.Context) error {
+	c, err := s.take(ctx, s.writer)
+	if err != nil {
+		return err
+	}
+	defer s.give(c)
+	return c.query(ctx, query{statement{sql: `PRAGMA wal_checkpoint(TRUNCATE)`}, func(row) error { return nil }})
 }
 
 func (s *sqlite) read(ctx context.Context, queries ...query) error {
