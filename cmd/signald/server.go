@@ -191,6 +191,7 @@ func (s *server) Serve(ctx context.Context, stopping func()) error {
 	running.Go(func() { s.repeatCounts(background) })
 	running.Go(func() { s.runWebhooks(background) })
 	running.Go(func() { s.pruneAudit(background) })
+	running.Go(func() { s.dropStrangers(background) })
 	running.Go(s.operator.serve)
 	running.Go(s.redirector.serve)
 	defer running.Wait()

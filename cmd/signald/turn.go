@@ -34,7 +34,7 @@ func (s *server) iceServers(ctx context.Context) (ice.Config, error) {
 	opts := relay.Options{
 		Listen: c.TURNListen, PublicIPs: public, Secret: servers.Secret, Realm: "signald", MinPort: low, MaxPort: high,
 		PerUser: c.TURNMaxPerUser, PerIP: c.TURNMaxPerIP, Total: c.TURNMax, Bandwidth: c.TURNBandwidth,
-		PrivatePeers: c.TURNPrivatePeers,
+		PrivatePeers: c.TURNPrivatePeers, TTL: c.TURNTTL, Members: s.store.Present,
 	}
 	if mode := c.tlsMode(); c.TURNTLSListen != "off" && (mode == "files" || mode == "acme") { // no browser takes another
 		opts.TLSListen, opts.TLS = c.TURNTLSListen, s.tls.Clone()
@@ -50,6 +50,31 @@ func (s *server) iceServers(ctx context.Context) (ice.Config, error) {
 	servers.TURN = append(turnURLs, servers.TURN...)
 	s.log.Info().Strs("urls", turnURLs).Stringer("public_ip", public[0]).Bool("private_peers", c.TURNPrivatePeers).Msg("TURN server inside")
 	return servers, nil
+}
+
+// dropStrangersEvery is how soon who has left a meeting, or was thrown out, relays no more.
+const dropStrangersEvery = 5 * time.Second
+
+// dropStrangers goes on until the context ends.
+func (s *server) dropStrangers(ctx context.Context) {
+	if s.relay == nil {
+		return
+	}
+	every := time.NewTicker(dropStrangersEvery)
+	defer every.Stop()
+	for {
+		select {
+		case <-every.C:
+		case <-ctx.Done():
+			return
+		}
+		switch n, err := s.relay.DropStrangers(ctx); {
+		case err != nil && ctx.Err() == nil:
+			s.log.Debug().Err(err).Msg("who relays was not compared with who is in a meeting") // the next time it will be
+		case n > 0:
+			s.log.Debug().Int("allocations", n).Msg("TURN ended for those who have left")
+		}
+	}
 }
 
 // publicHost is the name by which browsers find this host.

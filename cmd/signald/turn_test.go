@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"signald/internal/ice"
+	"signald/internal/ice/relay/relaytest"
 )
 
 // seat is what a join is answered, as far as it is about media.
@@ -43,14 +44,14 @@ func TestParticipantsAreToldOfTheTURNServerInside(t *testing.T) {
 	if len(s.ICEServers) != 2 || !strings.HasPrefix(s.ICEServers[0].URLs[0], "stun:127.0.0.1:") {
 		t.Fatalf("%+v", s)
 	}
-	turn := s.ICEServers[1]
-	if len(turn.URLs) != 3 || !strings.HasPrefix(turn.URLs[0], "turn:127.0.0.1:") || turn.URLs[2] != "turn:turn.example.org" {
-		t.Errorf("%v", turn.URLs)
+	inside := s.ICEServers[1]
+	if len(inside.URLs) != 3 || !strings.HasPrefix(inside.URLs[0], "turn:127.0.0.1:") || inside.URLs[2] != "turn:turn.example.org" {
+		t.Errorf("%v", inside.URLs)
 	}
-	if peer, expires, ok := ice.Parse(turn.Username); !ok || peer != s.PeerID || expires.Before(time.Now()) || turn.Credential != ice.Credential(secret, turn.Username) {
-		t.Errorf("%+v", turn)
+	if peer, expires, ok := ice.Parse(inside.Username); !ok || peer != s.PeerID || expires.Before(time.Now()) || inside.Credential != ice.Credential(secret, inside.Username) {
+		t.Errorf("%+v", inside)
 	}
-	addr := strings.TrimSuffix(strings.TrimPrefix(turn.URLs[1], "turn:"), "?transport=tcp")
+	addr := strings.TrimSuffix(strings.TrimPrefix(inside.URLs[1], "turn:"), "?transport=tcp")
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
@@ -68,7 +69,7 @@ func TestParticipantsAreToldOfTheTURNServerInside(t *testing.T) {
 	}
 	defer func() { _ = resp.Body.Close() }()
 	var again seat
-	if err := json.NewDecoder(resp.Body).Decode(&again); err != nil || len(again.ICEServers) != 2 || again.ICEServers[1].URLs[0] != turn.URLs[0] {
+	if err := json.NewDecoder(resp.Body).Decode(&again); err != nil || len(again.ICEServers) != 2 || again.ICEServers[1].URLs[0] != inside.URLs[0] {
 		t.Errorf("GET /api/v1/ice: %+v, %v", again, err)
 	}
 	r.stop()
@@ -78,9 +79,44 @@ func TestParticipantsAreToldOfTheTURNServerInside(t *testing.T) {
 	if _, err := net.Dial("tcp", addr); err == nil {
 		t.Error("the TURN server has outlived signald")
 	}
-	if strings.Contains(r.log.String(), secret) || strings.Contains(r.log.String(), turn.Credential) {
+	if strings.Contains(r.log.String(), secret) || strings.Contains(r.log.String(), inside.Credential) {
 		t.Error("a secret is in the log")
 	}
+}
+
+func TestTURNServerInsideServesNobodyWhoHasLeft(t *testing.T) {
+	r := start(t, serveArgs(t, "--turn-listen=127.0.0.1:0", "--turn-public-ip=127.0.0.1"))
+	leaving, staying := joinAnswer(t, r.url), joinAnswer(t, r.url)
+	for _, s := range []seat{leaving, staying} {
+		if err := allocate(t, s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	body := strings.NewReader(`{"peer_id":"` + leaving.PeerID + `","resume_token":"` + leaving.ResumeToken + `"}`)
+	resp, err := plain.Post(r.url+"/api/v1/leave", "application/json", body)
+	if err != nil || resp.StatusCode != http.StatusNoContent {
+		t.Fatal(err, resp.Status)
+	}
+	_ = resp.Body.Close()
+	for end := time.Now().Add(patience); !strings.Contains(r.log.String(), `"allocations":1`); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("who has left goes on relaying")
+		}
+	}
+	if err := allocate(t, leaving); err == nil {
+		t.Error("who has left allocates again")
+	}
+	if err := allocate(t, staying); err != nil {
+		t.Error(err)
+	}
+}
+
+// allocate asks for a relay with what a participant was given.
+func allocate(t *testing.T, s seat) error {
+	t.Helper()
+	given := s.ICEServers[1]
+	_, err := relaytest.Allocate(t, relaytest.Client(t, given.URLs[0], given.Username, given.Credential))
+	return err
 }
 
 func TestTURNServerInsideMakesASecretOfItsOwn(t *testing.T) {

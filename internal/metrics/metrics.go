@@ -166,6 +166,7 @@ func (m *Metrics) watchRelay(r *relay.Server) {
 	m.counter("turn_refused_total", refused, &stats.BadCredentials, prometheus.Labels{"reason": "credentials"})
 	m.counter("turn_refused_total", refused, &stats.OverQuota, prometheus.Labels{"reason": "quota"})
 	m.counter("turn_refused_total", refused, &stats.DeniedPeers, prometheus.Labels{"reason": "peer"})
+	m.counter("turn_refused_total", refused, &stats.Strangers, prometheus.Labels{"reason": "left"})
 	m.counter("turn_refused_total", refused, &stats.RefusedStreams, prometheus.Labels{"reason": "connections"})
 }
 

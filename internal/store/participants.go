@@ -166,6 +166,28 @@ func (s *Store) Revs(ctx context.Context, meetingIDs []string) (map[string]int64
 	return revs, err
 }
 
+// Present are those of these participants who are in a meeting, away or about to return included.
+func (s *Store) Present(ctx context.Context, peerIDs []string) (map[string]bool, error) {
+	var t texts
+	for _, id := range peerIDs {
+		t.indexed("peer id", id)
+	}
+	if t.err != nil {
+		return nil, t.err
+	}
+	present := make(map[string]bool, len(peerIDs))
+	err := s.read(ctx, "look for participants", query{
+		statement{sql: s.sql.present, args: []any{s.d.list(peerIDs)}},
+		func(r row) error {
+			var id string
+			err := r.Scan(&id)
+			present[id] = true
+			return err
+		},
+	})
+	return present, err
+}
+
 // AwayBefore lists participants that have been away, or gone and returning, since before t, longest first,
 // at most limit.
 func (s *Store) AwayBefore(ctx context.Context, t time.Time, limit int) ([]Presence, error) {

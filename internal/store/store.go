@@ -39,6 +39,7 @@ type sqlTexts struct {
 	abandoned string
 	gone      string
 	revs      string
+	present   string
 	nodes     string
 	seen      string
 	events    eventTexts
@@ -79,6 +80,7 @@ func newStore(d dialect) *Store {
 			abandoned: `SELECT ` + presenceColumns + ` FROM participants WHERE node_id ` + w.notInList + ` AND ` + there + ` ORDER BY meeting_id, peer_id LIMIT $2`,
 			gone:      `SELECT meeting_id, ticket_id, conn_id FROM waiting WHERE node_id ` + w.notInList + ` LIMIT $2`,
 			revs:      `SELECT meeting_id, rev FROM meeting_state WHERE meeting_id ` + w.inList,
+			present:   `SELECT peer_id FROM participants WHERE peer_id ` + w.inList,
 			nodes:     `SELECT node_id, seen_at FROM nodes`,
 			seen: `INSERT INTO nodes (node_id, started_at, seen_at) VALUES ($1, ` + w.now + `, ` + w.now + `)
 				ON CONFLICT (node_id) DO UPDATE SET seen_at = ` + w.now,

@@ -22,11 +22,14 @@ import (
 
 // Options of a Server.
 type Options struct {
-	Listen       string       // UDP and TCP
-	TLSListen    string       // TURN over TLS; empty: none
-	TLS          *tls.Config  // for TLSListen
-	PublicIPs    []netip.Addr // under which browsers reach relays: an IPv4 address, an IPv6 address, or both
-	Secret       string       // of the credentials, see ice.Config
+	Listen    string        // UDP and TCP
+	TLSListen string        // TURN over TLS; empty: none
+	TLS       *tls.Config   // for TLSListen
+	PublicIPs []netip.Addr  // under which browsers reach relays: an IPv4 address, an IPv6 address, or both
+	Secret    string        // of the credentials, see ice.Config
+	TTL       time.Duration // of the credentials, likewise
+	// Members are those of these participants who are in a meeting: see DropStrangers.
+	Members      func(ctx context.Context, peerIDs []string) (map[string]bool, error)
 	Realm        string
 	MinPort      int // UDP ports of relays, both inclusive
 	MaxPort      int
@@ -44,6 +47,7 @@ type Stats struct {
 	OverBandwidth               atomic.Int64 // bytes dropped
 	BadCredentials, OverQuota   atomic.Int64 // requests refused
 	DeniedPeers, RefusedStreams atomic.Int64
+	Strangers                   atomic.Int64 // allocations ended, of those who had left
 }
 
 // keptFor is how long what was allocated with credentials may be kept after they have
@@ -68,6 +72,7 @@ type Server struct {
 	streams map[*stream]netip.Prefix
 	perIP   map[netip.Prefix]int // streams
 	relays  map[netip.AddrPort]*relayConn
+	gone    map[string]time.Time // participants who have left, until their credentials are not good anyway
 }
 
 // Open listens and serves until Close.
@@ -75,6 +80,7 @@ func Open(opts Options) (_ *Server, err error) {
 	s := &Server{
 		opts: opts, quota: newQuota(opts.PerUser, opts.PerIP, opts.Total), own: ownAddresses(),
 		streams: map[*stream]netip.Prefix{}, perIP: map[netip.Prefix]int{}, relays: map[netip.AddrPort]*relayConn{},
+		gone: map[string]time.Time{},
 	}
 	defer func() {
 		if err != nil {
@@ -214,7 +220,7 @@ func (s *Server) authenticate(r *turn.RequestAttributes) (user string, key []byt
 	if r.Method != stun.MethodAllocate {
 		expires = expires.Add(keptFor)
 	}
-	if !ok || time.Now().After(expires) {
+	if !ok || time.Now().After(expires) || s.isGone(user) {
 		s.stats.BadCredentials.Add(1)
 		return "", nil, false
 	}

@@ -2,7 +2,7 @@ package relay_test
 
 import (
 	"context"
-	"crypto/tls"
+	"errors"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -12,12 +12,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pion/logging"
 	"github.com/pion/stun/v4"
 	"github.com/pion/turn/v5"
 
 	"signald/internal/ice"
 	"signald/internal/ice/relay"
+	"signald/internal/ice/relay/relaytest"
 )
 
 const (
@@ -50,60 +50,16 @@ func credentials(s *relay.Server, peer, secret string, ttl time.Duration) (url, 
 	return urls[0], server.Username, server.Credential
 }
 
-// client is pion's, over a transport that a URL of ours names.
-func client(t *testing.T, url, username, password string) *turn.Client {
-	t.Helper()
-	scheme, rest, _ := strings.Cut(url, ":")
-	addr, transport, _ := strings.Cut(rest, "?transport=")
-	var conn net.PacketConn
-	if transport == "udp" {
-		c, err := net.ListenPacket("udp4", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		conn = c
-	} else {
-		c, err := net.Dial("tcp", addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if scheme == "turns" {
-			c = tls.Client(c, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // the certificate is not what is tested
-		}
-		conn = turn.NewSTUNConn(c)
-	}
-	silent := logging.NewDefaultLoggerFactory()
-	silent.DefaultLogLevel = logging.LogLevelDisabled
-	c, err := turn.NewClient(&turn.ClientConfig{LoggerFactory: silent,
-		STUNServerAddr: addr, TURNServerAddr: addr, Conn: conn, Username: username, Password: password, Realm: "signald",
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Listen(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close(); _ = conn.Close() })
-	return c
-}
-
 // participant has allocated a relay with good credentials.
 func participant(t *testing.T, s *relay.Server, name string) (*turn.Client, net.PacketConn) {
 	t.Helper()
 	url, username, password := credentials(s, name, secret, time.Hour)
-	c := client(t, url, username, password)
-	conn, err := allocate(t, c)
+	c := relaytest.Client(t, url, username, password)
+	conn, err := relaytest.Allocate(t, c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return c, conn
-}
-
-func allocate(t *testing.T, c *turn.Client) (net.PacketConn, error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	return c.AllocateWithContext(ctx)
 }
 
 // echo answers what it is sent.
@@ -164,8 +120,8 @@ func TestRelaysOverUDPTCPAndTLS(t *testing.T) {
 	for _, url := range urls {
 		t.Run(url[strings.Index(url, "=")+1:]+strings.Repeat(" over TLS", strings.Count(url, "turns")), func(t *testing.T) {
 			before := s.Stats().ToPeers.Load()
-			c := client(t, url, username, password)
-			conn, err := allocate(t, c)
+			c := relaytest.Client(t, url, username, password)
+			conn, err := relaytest.Allocate(t, c)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -187,7 +143,7 @@ func TestRelaysOverUDPTCPAndTLS(t *testing.T) {
 func TestAnswersAsSTUNServer(t *testing.T) {
 	s := open(t, nil)
 	stunURLs, urls := s.URLs("127.0.0.1")
-	c := client(t, urls[0], "", "")
+	c := relaytest.Client(t, urls[0], "", "")
 	addr, err := c.SendBindingRequest()
 	if err != nil || !strings.HasPrefix(addr.String(), "127.0.0.1:") || !strings.HasPrefix(stunURLs[0], "stun:127.0.0.1:") {
 		t.Errorf("%v, %v, %v", addr, err, stunURLs)
@@ -211,7 +167,7 @@ func TestOnlyCredentialsOfAParticipantAreTaken(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			before := s.Stats().BadCredentials.Load()
-			if _, err := allocate(t, client(t, url, c[0], c[1])); err == nil {
+			if _, err := relaytest.Allocate(t, relaytest.Client(t, url, c[0], c[1])); err == nil {
 				t.Error("were taken")
 			}
 			if s.Count() != 0 || s.Stats().BadCredentials.Load() == before {
@@ -219,7 +175,7 @@ func TestOnlyCredentialsOfAParticipantAreTaken(t *testing.T) {
 			}
 		})
 	}
-	if _, err := allocate(t, client(t, url, good, password)); err != nil {
+	if _, err := relaytest.Allocate(t, relaytest.Client(t, url, good, password)); err != nil {
 		t.Errorf("good ones: %v", err)
 	}
 }
@@ -228,7 +184,7 @@ func TestWhatWasAllocatedOutlivesItsCredentials(t *testing.T) {
 	s := open(t, nil)
 	url, username, password := credentials(s, "p_a", secret, 2*time.Second)
 	_, expires, _ := ice.Parse(username)
-	conn, err := allocate(t, client(t, url, username, password))
+	conn, err := relaytest.Allocate(t, relaytest.Client(t, url, username, password))
 	if err != nil {
 		t.Skip("so slow a machine that they have expired: ", err)
 	}
@@ -236,8 +192,52 @@ func TestWhatWasAllocatedOutlivesItsCredentials(t *testing.T) {
 	if got, _ := asks(t, conn, echo(t), "still here"); got != "still here" { // asks for a permission, too
 		t.Errorf("%q", got)
 	}
-	if _, err := allocate(t, client(t, url, username, password)); err == nil {
+	if _, err := relaytest.Allocate(t, relaytest.Client(t, url, username, password)); err == nil {
 		t.Error("expired credentials were taken for another")
+	}
+}
+
+func TestWhoHasLeftRelaysNoMore(t *testing.T) {
+	members, broken := map[string]bool{"p_a": true, "p_b": true}, error(nil)
+	s := open(t, func(o *relay.Options) {
+		o.TTL = time.Hour
+		o.Members = func(_ context.Context, peers []string) (map[string]bool, error) {
+			there := map[string]bool{}
+			for _, p := range peers {
+				there[p] = members[p]
+			}
+			return there, broken
+		}
+	})
+	to := echo(t)
+	drop := func() {
+		t.Helper()
+		if _, err := s.DropStrangers(t.Context()); !errors.Is(err, broken) {
+			t.Fatal(err)
+		}
+	}
+	drop() // nobody relays yet
+	_, staying := participant(t, s, "p_a")
+	participant(t, s, "p_b")
+	drop()
+	if s.Count() != 2 {
+		t.Fatalf("%d allocations", s.Count())
+	}
+	members = map[string]bool{"p_a": true}
+	broken = errors.New("no database")
+	drop()
+	broken = nil
+	if s.Count() != 2 {
+		t.Error("who is not known to have left was cut")
+	}
+	drop()
+	until(t, "the allocation of who has left ends", func() bool { return s.Count() == 1 })
+	url, username, password := credentials(s, "p_b", secret, time.Hour)
+	if _, err := relaytest.Allocate(t, relaytest.Client(t, url, username, password)); err == nil {
+		t.Error("who has left allocated again")
+	}
+	if got, _ := asks(t, staying, to, "still here"); got != "still here" || s.Stats().Strangers.Load() != 1 {
+		t.Errorf("%q, %d strangers", got, s.Stats().Strangers.Load())
 	}
 }
 
@@ -338,7 +338,7 @@ func TestQuotas(t *testing.T) {
 			_, first := participant(t, s, "p_a")
 			participant(t, s, "p_a")
 			url, username, password := credentials(s, c.third, secret, time.Hour)
-			if _, err := allocate(t, client(t, url, username, password)); err == nil || s.Count() != 2 || s.Stats().OverQuota.Load() == 0 {
+			if _, err := relaytest.Allocate(t, relaytest.Client(t, url, username, password)); err == nil || s.Count() != 2 || s.Stats().OverQuota.Load() == 0 {
 				t.Errorf("the third: %v, %d allocations", err, s.Count())
 			}
 			if err := first.Close(); err != nil {
@@ -367,7 +367,7 @@ func TestNoPortLeftIsNoAllocation(t *testing.T) {
 	defer func() { _ = taken.Close() }()
 	s := open(t, func(o *relay.Options) { o.MinPort, o.MaxPort, o.Total = port, port, 1 })
 	url, username, password := credentials(s, "p_a", secret, time.Hour)
-	if _, err := allocate(t, client(t, url, username, password)); err == nil {
+	if _, err := relaytest.Allocate(t, relaytest.Client(t, url, username, password)); err == nil {
 		t.Error("allocated")
 	}
 	until(t, "the quota has it back", func() bool { return s.Count() == 0 })
@@ -382,7 +382,7 @@ func TestTCPRelaysAreRefused(t *testing.T) {
 	s := open(t, nil)
 	_, urls := s.URLs("127.0.0.1")
 	_, username, password := credentials(s, "p_a", secret, time.Hour)
-	if _, err := client(t, urls[1], username, password).AllocateTCP(); err == nil {
+	if _, err := relaytest.Client(t, urls[1], username, password).AllocateTCP(); err == nil {
 		t.Error("allocated")
 	}
 	until(t, "the quota has it back", func() bool { return s.Count() == 0 })
@@ -469,7 +469,7 @@ func TestCloseLeavesNothingRunning(t *testing.T) {
 	_, urls := s.URLs("127.0.0.1")
 	_, username, password := credentials(s, "p_a", secret, time.Hour)
 	for _, url := range urls {
-		if _, err := allocate(t, client(t, url, username, password)); err != nil {
+		if _, err := relaytest.Allocate(t, relaytest.Client(t, url, username, password)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -45,7 +45,7 @@ func (g generator) AllocatePacketConn(c turn.AllocateListenerConfig) (net.Packet
 		}
 		var conn net.PacketConn
 		if conn, err = (&net.ListenConfig{}).ListenPacket(context.Background(), c.Network, ":"+strconv.Itoa(port)); err == nil {
-			return g.relay(conn, netip.AddrPortFrom(ip, uint16(port)))
+			return g.relay(conn, netip.AddrPortFrom(ip, uint16(port)), c.UserID)
 		}
 		if c.RequestedPort != 0 {
 			break
@@ -68,13 +68,14 @@ type relayConn struct {
 	net.PacketConn
 	server *Server
 	at     netip.AddrPort // as others know it
+	user   string         // whose it is
 	in     *rate.Limiter  // nil: no limit
 	out    *rate.Limiter
 	once   sync.Once
 }
 
-func (s *Server) relay(conn net.PacketConn, at netip.AddrPort) (net.PacketConn, net.Addr, error) {
-	r := &relayConn{PacketConn: conn, server: s, at: at}
+func (s *Server) relay(conn net.PacketConn, at netip.AddrPort, user string) (net.PacketConn, net.Addr, error) {
+	r := &relayConn{PacketConn: conn, server: s, at: at, user: user}
 	if b := s.opts.Bandwidth; b > 0 {
 		r.in, r.out = rate.NewLimiter(rate.Limit(b), b), rate.NewLimiter(rate.Limit(b), b)
 	}

@@ -488,3 +488,14 @@ func nodesAreSeenWhenTheyRegister(t *testing.T, s *store.Store) {
 	must(t, err)
 	equal(t, "nodes", slices.Sorted(maps.Keys(then)), []string{"n2"})
 }
+
+func presentAreThoseInAMeeting(t *testing.T, s *store.Store) {
+	create(t, s, "k")
+	create(t, s, "other")
+	join(t, s, "k", newParticipant("p_here"), newParticipant("p_leaves"))
+	join(t, s, "other", newParticipant("p_elsewhere"))
+	leave(t, s, "k", "leave", "p_leaves")
+	present, err := s.Present(ctx, []string{"p_here", "p_leaves", "p_elsewhere", "p_unknown"})
+	must(t, err)
+	equal(t, "present", present, map[string]bool{"p_here": true, "p_elsewhere": true})
+}

@@ -75,6 +75,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		{"RowsOutOfOrderStayUntilAllBeforeThemAreOld", rowsOutOfOrderStayUntilAllBeforeThemAreOld},
 		{"RowsGoWhateverIsRememberedOfTheirMeeting", rowsGoWhateverIsRememberedOfTheirMeeting},
 
+		{"PresentAreThoseInAMeeting", presentAreThoseInAMeeting},
 		{"AdminSessionsAreKept", adminSessionsAreKept},
 		{"LiveMeetingsAreCounted", liveMeetingsAreCounted},
 
