@@ -22,6 +22,7 @@ type nodes interface {
 	Unwatch(meetingID string)
 	Sockets(ip netip.Prefix, n int)
 	Guessed(ip netip.Addr)
+	FailedLogin(ip netip.Addr)
 	Up() bool
 	Run(context.Context, cluster.Handler)
 }
@@ -49,6 +50,7 @@ func (f fromOthers) Handover(meetingID, peerID, node string) rooms.Held {
 
 func (f fromOthers) Sockets(node string, ip netip.Prefix, n int) { f.elsewhere.Note(node, ip, n) }
 func (f fromOthers) Guessed(ip netip.Addr)                       { f.guesses.TakeQuietly(ip) }
+func (f fromOthers) FailedLogin(ip netip.Addr)                   { f.logins.TakeQuietly(ip) }
 func (f fromOthers) Missed()                                     { f.participants.Missed() }
 
 // repeatCounts is how often the other nodes are told again how many sockets each

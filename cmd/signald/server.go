@@ -51,6 +51,7 @@ type server struct {
 	participants *participants.Service
 	calls        *calls.Service
 	guesses      *limits.PerIP
+	logins       *limits.PerIP
 	elsewhere    *limits.Elsewhere
 	sockets      *socketio.Server
 	tls          *tls.Config   // nil: plain HTTP
@@ -125,6 +126,8 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 	}
 	s.guesses = limit(0.2, 20) // failed guesses at keys and passwords
 	s.guesses.Tell = others.Guessed
+	s.logins = limit(0.1, 10) // failed tokens of the admin
+	s.logins.Tell = others.FailedLogin
 
 	s.calls = calls.New(node, others)
 	hub := signaling.New(s.participants, db, signaling.Options{
@@ -150,7 +153,7 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 		BasePath: c.BasePath, PublicURL: c.PublicURL, MaxPeers: c.MaxPeers,
 		Admin: credential, Sessions: admin.NewSessions(db, credential, c.AdminSession), Privacy: privacy, Recorder: recorder,
 		ICE: servers, AllowOrigin: c.allowOrigin(socketio.SameOrigin), ClientIP: s.clientIP, Trusted: s.isTrusted,
-		Creations: limit(5, 1000), Guesses: s.guesses, Logins: limit(0.1, 10),
+		Creations: limit(5, 1000), Guesses: s.guesses, Logins: s.logins,
 		Draining: s.draining.Load, Refusing: s.listener.Refusing, ClusterUp: clusterUp, Log: log,
 	})
 	if err := s.listenForOperator(counted); err != nil {

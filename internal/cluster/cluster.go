@@ -46,6 +46,8 @@ type Handler interface {
 	Sockets(node string, ip netip.Prefix, n int)
 	// Guessed notes a failed guess of an address at another node.
 	Guessed(ip netip.Addr)
+	// FailedLogin notes an admin's token that was wrong, from an address, at another node.
+	FailedLogin(ip netip.Addr)
 	// Missed says that messages may have been lost: rosters are to be compared with
 	// the store, now.
 	Missed()
@@ -106,6 +108,9 @@ func (Alone) Sockets(netip.Prefix, int) {}
 
 // Guessed does nothing.
 func (Alone) Guessed(netip.Addr) {}
+
+// FailedLogin does nothing.
+func (Alone) FailedLogin(netip.Addr) {}
 
 // Up is always so.
 func (Alone) Up() bool { return true }

@@ -66,6 +66,7 @@ func (r *recorder) Handover(meeting, peer, node string) rooms.Held {
 
 func (r *recorder) Sockets(node string, ip netip.Prefix, n int) { r.add("%s: %d of %s", node, n, ip) }
 func (r *recorder) Guessed(ip netip.Addr)                       { r.add("guess of %s", ip) }
+func (r *recorder) FailedLogin(ip netip.Addr)                   { r.add("login of %s", ip) }
 func (r *recorder) Missed()                                     { r.add("missed") }
 
 func (r *recorder) await(t *testing.T, what string) {
@@ -263,6 +264,8 @@ func TestLimitsAreToldToAll(t *testing.T) {
 	a.Guessed(netip.MustParseAddr("2001:db8::1"))
 	b.await(t, "a: 3 of 192.0.2.1/32")
 	b.await(t, "guess of 2001:db8::1")
+	a.FailedLogin(netip.MustParseAddr("192.0.2.2"))
+	b.await(t, "login of 192.0.2.2")
 }
 
 func TestRedisIsKilledAndComesBack(t *testing.T) {

@@ -33,6 +33,7 @@ const (
 	kindHeld     kind = "held"     // the answer
 	kindSockets  kind = "sockets"  // to all
 	kindGuessed  kind = "guessed"  // to all
+	kindLogin    kind = "login"    // to all: it failed
 )
 
 // message is what travels: this as JSON, a newline, and the frames as they are.

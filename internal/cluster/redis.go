@@ -350,6 +350,10 @@ func (n *Node) dispatch(m *message) {
 		if ip, err := netip.ParseAddr(m.IP); err == nil {
 			n.handler.Guessed(ip)
 		}
+	case kindLogin:
+		if ip, err := netip.ParseAddr(m.IP); err == nil {
+			n.handler.FailedLogin(ip)
+		}
 	case kindTick:
 	default:
 		n.stats.Dropped.Add(1)
@@ -535,6 +539,11 @@ func (n *Node) Sockets(ip netip.Prefix, count int) {
 // Guessed tells the other nodes of a failed guess.
 func (n *Node) Guessed(ip netip.Addr) {
 	n.say(n.allChannel(), &message{Kind: kindGuessed, IP: ip.String()}, nil)
+}
+
+// FailedLogin tells the other nodes of an admin's token that was wrong.
+func (n *Node) FailedLogin(ip netip.Addr) {
+	n.say(n.allChannel(), &message{Kind: kindLogin, IP: ip.String()}, nil)
 }
 
 // quiet is where go-redis logs to.
