@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import {
+  type PairReport,
   parseAck,
   parseChat,
   parseChatDone,
@@ -18,6 +19,8 @@ import {
   parseJoinAck,
   parseLobby,
   parseMeetingInfo,
+  parseMeshAdvice,
+  parseMeshMatrix,
   parseModerated,
   parseRoomState,
   parseRoster,
@@ -54,6 +57,8 @@ const forUs: Record<string, (value: unknown) => unknown> = {
   typing_out: parseTyping,
   ack_chat: parseChatDone,
   ack_chat_sync: parseChatPage,
+  mesh_advice: parseMeshAdvice,
+  mesh_matrix: parseMeshMatrix,
   invite_out: parseInvite,
   ack_invite: parseInviteDone,
   invite_update: parseInviteState,
@@ -71,7 +76,7 @@ const forUs: Record<string, (value: unknown) => unknown> = {
 
 /** From clients to the server, of protocol 1, or for callers without acks. */
 const notForUs =
-  /^(join_v1|join_v2|join_ticket|join_fresh|control|control_undo|moderate|moderate_admit|attendees|join_response_.*|error_event|update_participants_v1|signal_.*_in|update_signal|sync|media_state|rename|leave|leave_http|leave_http_may_return|leave_http_lobby|heartbeat|invite_in|invite_answer|invite_cancel|chat_in|chat_sync|chat_revoke|typing_in)$/;
+  /^(join_v1|join_v2|join_ticket|join_fresh|control|control_undo|moderate|moderate_admit|attendees|join_response_.*|error_event|update_participants_v1|signal_.*_in|update_signal|sync|media_state|rename|leave|leave_http|leave_http_may_return|leave_http_lobby|heartbeat|invite_in|invite_answer|invite_cancel|chat_in|chat_sync|chat_revoke|typing_in|mesh_report)$/;
 
 const files = readdirSync(folder)
   .filter((name) => name.endsWith(".json"))
@@ -115,6 +120,26 @@ test("our own offers and candidates have the shape of the golden ones", () => {
   expect(Object.keys(load("signal_candidates_in") as object)).toEqual(
     expect.arrayContaining(Object.keys(candidates).filter((key) => key !== "end")),
   );
+});
+
+test("our own reports have the fields of the golden one", () => {
+  const pair: PairReport = { peer_id: "p", state: "connected", hears: true, relayed: false, poor: false };
+  const { pairs } = load("mesh_report") as { pairs: object[] };
+  expect(Object.keys(pairs[0] ?? {})).toEqual(Object.keys(pair));
+});
+
+test("who hears whom arrives in words", () => {
+  expect(parseMeshAdvice(load("mesh_advice"))).toEqual(load("mesh_advice"));
+  const golden = load("mesh_matrix") as { members: string[]; broken: { tried?: string }[] };
+  const matrix = parseMeshMatrix(golden);
+  expect(matrix.members).toEqual(golden.members);
+  expect(matrix.rows).toEqual([
+    ["self", "hears", "nothing"],
+    ["relayed", "self", "unknown"],
+    ["poorly", "connecting", "self"],
+  ]);
+  expect(matrix.broken.map(({ tried }) => tried)).toEqual(["restart", null]);
+  expect(() => parseMeshMatrix({ ...golden, rows: ["-+", "+-"] })).toThrow("mesh_matrix.rows");
 });
 
 test("a chat message arrives as it was sent", () => {

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { SignalError } from "./errors.ts";
 import { createMesh, type MeshEvents } from "./mesh.ts";
 import { timing } from "./peer.ts";
-import type { RosterDelta, SignalIn } from "./protocol.ts";
+import type { Matrix, PairReport, RosterDelta, SignalIn } from "./protocol.ts";
 import { fakeRtcEnvironment } from "./testing/fake-rtc.ts";
 import { fakeSignaling } from "./testing/fake-signaling.ts";
 import { joinAck, person } from "./testing/people.ts";
@@ -29,6 +29,8 @@ const offerFrom = (from: string): SignalIn => ({
   sdp: "x audio,video",
   restart: false,
 });
+
+const muted = { audio: false, video: true, screen: false, hand: null };
 
 function setup(options = {}) {
   const server = fakeSignaling();
@@ -439,4 +441,100 @@ test("our own name and hand are what the server says of us", async () => {
   const media = { audio: true, video: true, screen: false, hand: 17 };
   server.emit("delta", delta(1, 2, { changed: [{ peer_id: "me", name: "Countess", media }] }));
   expect(mesh.view()).toMatchObject({ name: "Countess", hand: 17 });
+});
+
+describe("who hears whom", () => {
+  /** All offers are answered. */
+  async function answer(server: ReturnType<typeof fakeSignaling>) {
+    for (const { to, neg } of server.signals.splice(0)) {
+      server.emit("signal", { from: to, seq: 1, neg, kind: "answer", sdp: "x audio,video" });
+    }
+    await settle();
+  }
+
+  /** In a meeting whose server wants to know, connected to both. */
+  async function reporting(features = ["chat", "mesh_report"]) {
+    const t = setup();
+    t.server.state.features = features;
+    t.server.answers.join = () => joinAck("me", 5, [person("a"), person("b")], { role: "host" });
+    t.server.up();
+    await t.mesh.join({ meetingId: "key", name: "Me" });
+    await settle();
+    await answer(t.server);
+    for (const connection of t.rtc.made) connection.become("connected");
+    await vi.advanceTimersByTimeAsync(2_000);
+    return t;
+  }
+  const told = (reports: PairReport[][]) =>
+    reports.map((pairs) =>
+      pairs.map(({ peer_id, state, hears }) => `${peer_id} ${state}${hears ? "" : "!"}`).join(", "),
+    );
+
+  test("the server is told when it changes, every 5 s while it is bad, and seldom when all is well", async () => {
+    const { server, rtc } = await reporting();
+    expect(told(server.reports)).toEqual(["a connected, b connected"]);
+    server.emit("delta", delta(5, 6, { changed: [{ peer_id: "b", media: muted }] }));
+    rtc.made[0]?.become("failed");
+    await vi.advanceTimersByTimeAsync(12_000);
+    const bad = told(server.reports).slice(1);
+    expect(bad.length).toBeGreaterThanOrEqual(2);
+    expect(bad.length).toBeLessThanOrEqual(4);
+    expect(new Set(bad)).toEqual(new Set(["a failed!, b connected"]));
+    await answer(server);
+    rtc.made[0]?.become("connected");
+    server.emit("delta", delta(6, 7, { changed: [{ peer_id: "a", media: muted }] }));
+    await vi.advanceTimersByTimeAsync(4_000);
+    expect(told(server.reports).at(-1)).toBe("a connected, b connected");
+    const before = server.reports.length;
+    await vi.advanceTimersByTimeAsync(64_000);
+    expect(server.reports.length - before).toBe(2);
+  });
+
+  test("who is said to speak and brings nothing is not heard", async () => {
+    const { server } = await reporting();
+    server.emit("delta", delta(5, 6, { changed: [{ peer_id: "a", media: muted }] }));
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(told(server.reports).at(-1)).toBe("a connected, b connected!");
+  });
+
+  test("a server that does not ask is told nothing, and a server that is back is told anew", async () => {
+    const mute = await reporting(["chat"]);
+    expect(mute.server.reports).toEqual([]);
+    const { server } = await reporting();
+    server.down();
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(server.reports.length).toBe(1);
+    server.answers.join = () => joinAck("me", 5, [person("a"), person("b")], { resumed: true });
+    server.up();
+    await vi.advanceTimersByTimeAsync(4_000);
+    expect(server.reports.length).toBeGreaterThan(1);
+  });
+
+  test("who is asked to mend a connection does, and no other", async () => {
+    const { server, rtc } = await reporting();
+    server.emit("advice", { peer_id: "b", action: "restart", offer: true });
+    server.emit("advice", { meeting_id: "another", peer_id: "a", action: "restart", offer: true });
+    server.emit("advice", { peer_id: "nobody", action: "relay", offer: true });
+    await settle();
+    expect(rtc.made.map(({ restarts }) => restarts)).toEqual([0, 1]);
+  });
+
+  test("who leads sees all of it, for as long as it leads", async () => {
+    const { server, mesh } = await reporting();
+    expect(mesh.view().matrix).toBeNull();
+    const matrix: Matrix = {
+      members: ["me", "a"],
+      rows: [
+        ["self", "hears"],
+        ["nothing", "self"],
+      ],
+      broken: [],
+    };
+    server.emit("matrix", { ...matrix, meeting_id: "another" });
+    expect(mesh.view().matrix).toBeNull();
+    server.emit("matrix", matrix);
+    expect(mesh.view().matrix).toEqual(matrix);
+    server.emit("delta", delta(5, 6, { changed: [{ peer_id: "me", role: "guest" }] }));
+    expect(mesh.view().matrix).toBeNull();
+  });
 });

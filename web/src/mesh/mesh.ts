@@ -12,7 +12,17 @@ import { createIceServers } from "./ice-servers.ts";
 import { createMembership, type JoinOptions, type Place, type Seat } from "./membership.ts";
 import type { Peer, Tracks } from "./peer.ts";
 import { createPeers } from "./peers.ts";
-import type { Control, JoinAck, MediaState, MeetingState, Moderate, PeerInfo, Waiter } from "./protocol.ts";
+import type {
+  Control,
+  JoinAck,
+  Matrix,
+  MediaState,
+  MeetingState,
+  Moderate,
+  PeerInfo,
+  Waiter,
+} from "./protocol.ts";
+import { createReporter } from "./reporter.ts";
 import type { RosterDiff } from "./roster.ts";
 import { createRosterSync } from "./roster-sync.ts";
 import { browserRtc, type RtcEnvironment } from "./rtc.ts";
@@ -67,9 +77,13 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
   let meetingName = "";
   let meeting: MeetingState | null = null;
   let waiting: Waiter[] = [];
+  let matrix: Matrix | null = null;
 
   const trouble = (error: unknown) => events.emit("trouble", error);
-  const changed = () => events.emit("change", undefined);
+  const changed = () => {
+    reporter.look();
+    events.emit("change", undefined);
+  };
   const online = () => status === "joined" && signaling.ready();
 
   const membership = createMembership({
@@ -134,6 +148,15 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
     onError: trouble,
   });
 
+  const reporter = createReporter({
+    ready: () => online() && signaling.knows("mesh_report"),
+    pairs: () => present().flatMap((info) => peers.reportOf(info) ?? []),
+    send: (pairs) => signaling.meshReport(pairs),
+    onError: trouble,
+  });
+
+  const present = () => [...peers.all.keys()].flatMap((peerId) => roster.get(peerId) ?? []);
+
   const chat = createChat({
     signaling,
     online,
@@ -168,6 +191,8 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
     meeting = ack.meeting;
     iceServers.set(ack.ice_servers, ack.ice_ttl_s);
     status = "joined";
+    matrix = null;
+    reporter.begin();
     peers.begin(ack.peer_id);
     // Who came while we were away has offered to us; to whom we come, we offer.
     roster.joined(ack.rev, ack.peers, !same);
@@ -232,6 +257,14 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
     waiting = lobby.waiting;
     changed();
   });
+  signaling.on("advice", (advice) => {
+    if (ours(advice.meeting_id)) peers.mend(advice);
+  });
+  signaling.on("matrix", (next) => {
+    if (!ours(next.meeting_id)) return;
+    matrix = next;
+    changed();
+  });
   signaling.on("moderated", (moderated) => {
     if (ours(moderated.meeting_id)) events.emit("moderated", moderated);
   });
@@ -266,11 +299,9 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
       policy: meeting?.policy ?? null,
       meeting,
       waiting: role === "guest" ? [] : waiting,
+      matrix: role === "guest" ? null : matrix,
       admissionToken: membership.request()?.admission_token ?? "",
-      peers: [...peers.all.keys()].flatMap((peerId) => {
-        const info = roster.get(peerId);
-        return (info && peers.viewOf(info)) ?? [];
-      }),
+      peers: present().flatMap((info) => peers.viewOf(info) ?? []),
       safetyNumber: peers.safetyNumber(),
     }),
 

@@ -11,6 +11,7 @@ const elapse = (ms: number) => vi.advanceTimersByTimeAsync(ms);
 
 /** One side, with all it sent. "a" is polite to "b". */
 function side(selfId: string, peerId: string, offers: boolean, tracks: Tracks = noTracks, fingerprint = "") {
+  const iceServers: RTCIceServer[] = [];
   const rtc = fakeRtcEnvironment();
   const sent: SignalBody[] = [];
   const errors: unknown[] = [];
@@ -21,7 +22,7 @@ function side(selfId: string, peerId: string, offers: boolean, tracks: Tracks = 
     peerId,
     offers,
     rtc,
-    iceServers: () => [],
+    iceServers: () => iceServers,
     fingerprint,
     nextNeg: () => `${selfId}-${++negs}`,
     send: (body) => sent.push(body),
@@ -30,7 +31,7 @@ function side(selfId: string, peerId: string, offers: boolean, tracks: Tracks = 
     onChange: () => {},
     onError: (error) => errors.push(error),
   });
-  return { peer, rtc, sent, errors, net };
+  return { peer, rtc, sent, errors, net, iceServers };
 }
 
 type Side = ReturnType<typeof side>;
@@ -364,5 +365,69 @@ describe("a certificate that is not the one of the roster", () => {
     a.peer.receive(offer("sha-256 EE:EE", "b-2"));
     await settle();
     expect([a.peer.state(), before.closed]).toEqual(["refused", true]);
+  });
+});
+
+describe("mended by the server's advice", () => {
+  const policies = (s: Side) =>
+    s.rtc.last().configurations.map(({ iceTransportPolicy }) => iceTransportPolicy);
+
+  test("a restart is one of ICE, by who is to offer", async () => {
+    const { a, b } = await connectedPair();
+    a.peer.mend("restart", false);
+    b.peer.mend("restart", true);
+    await exchange(a, b);
+    expect([a.rtc.last().restarts, b.rtc.last().restarts]).toEqual([0, 1]);
+    expect(policies(b)).toEqual(["all"]);
+  });
+
+  test("a relay is for both, from now on, and one of them offers", async () => {
+    const { a, b } = await connectedPair();
+    for (const s of [a, b]) s.iceServers.push({ urls: "stun:s" }, { urls: ["turn:t"], username: "u" });
+    a.peer.mend("relay", false);
+    b.peer.mend("relay", true);
+    await settle();
+    expect(b.sent).toMatchObject([{ kind: "offer", restart: true }]);
+    await exchange(a, b);
+    expect([policies(a), policies(b)]).toEqual([
+      ["all", "relay"],
+      ["all", "relay"],
+    ]);
+    expect([a.rtc.last().restarts, b.rtc.last().restarts]).toEqual([0, 1]);
+    expect([a.rtc.made.length, b.rtc.made.length]).toEqual([1, 1]);
+    a.peer.refreshIce(); // what comes later is relayed, too
+    expect(policies(a).at(-1)).toBe("relay");
+  });
+
+  test("without a relay the pair is built anew", async () => {
+    const { a, b } = await connectedPair();
+    a.peer.mend("relay", false);
+    b.peer.mend("relay", true);
+    await exchange(a, b);
+    expect([a.rtc.made.length, b.rtc.made.length]).toEqual([2, 2]);
+    expect([a.rtc.last().signalingState, policies(b)]).toEqual(["stable", ["all"]]);
+  });
+
+  test("a pair that was given up tries again", async () => {
+    const { a } = await connectedPair();
+    a.rtc.last().become("failed");
+    await elapse((timing.retries + 1) * timing.giveUpMs);
+    expect([a.peer.state(), a.peer.pairState()]).toEqual(["failed", "failed"]);
+    a.sent.splice(0);
+    a.peer.mend("restart", true);
+    await settle();
+    expect(a.peer.state()).toBe("reconnecting");
+    expect(kinds(a.sent)).toEqual(["bye", "offer"]);
+  });
+
+  test("its state is told as the connection has it", async () => {
+    const { a } = await connectedPair();
+    const seen = (["connected", "disconnected", "failed", "connecting", "new", "closed"] as const).map(
+      (state) => {
+        a.rtc.last().become(state);
+        return a.peer.pairState();
+      },
+    );
+    expect(seen).toEqual(["connected", "disconnected", "failed", "connecting", "connecting", "connecting"]);
   });
 });

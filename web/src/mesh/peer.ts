@@ -11,7 +11,7 @@ import { everything, type Shape, type Wish } from "./budget.ts";
 import { createCandidateGate } from "./candidates.ts";
 import { encode } from "./encode.ts";
 import { channel, createLink, type Link } from "./link.ts";
-import type { Candidate, SignalBody } from "./protocol.ts";
+import type { Candidate, PairState, Remedy, SignalBody } from "./protocol.ts";
 import type { Rtc, RtcEnvironment } from "./rtc.ts";
 import { levelOf } from "./speakers.ts";
 import { speaksFor } from "./trust.ts";
@@ -72,6 +72,8 @@ export interface Peer {
   /** How loud it is at this moment, 0–1. */
   loudness(): number;
   state(): PeerState;
+  /** As it is reported: the connection's own state, and ours where that says more. */
+  pairState(): PairState;
   /** What the other side sends. A slot's track is there once negotiated, whether or not it carries anything. */
   remote(): Tracks;
   /** The present connection, for statistics and debugging. A rebuilt pair has another one. */
@@ -90,6 +92,11 @@ export interface Peer {
   refreshIce(): void;
   /** Tries again after `failed`. */
   retry(): void;
+  /**
+   * The server, who knows both sides, finds the pair broken. `relay`: from now on through a TURN server or,
+   * where there is none, anew. `offer`: it is for us to begin.
+   */
+  mend(remedy: Remedy, offer: boolean): void;
   close(): void;
 }
 
@@ -104,6 +111,7 @@ export function createPeer(options: PeerOptions): Peer {
   let closed = false;
   let shape: Shape | undefined;
   let shown: Wish = everything;
+  let relayed = options.relayOnly ?? false;
 
   // Of the present connection; connect() sets them anew.
   let pc: Rtc;
@@ -137,7 +145,7 @@ export function createPeer(options: PeerOptions): Peer {
 
   const configuration = (): RTCConfiguration => ({
     iceServers: options.iceServers(),
-    iceTransportPolicy: options.relayOnly ? "relay" : "all",
+    iceTransportPolicy: relayed ? "relay" : "all",
     ...(options.certificates ? { certificates: options.certificates } : {}),
   });
 
@@ -497,6 +505,33 @@ export function createPeer(options: PeerOptions): Peer {
       step(startAfresh);
     },
 
+    pairState() {
+      if (state === "refused" || state === "failed") return state;
+      const now = pc.connectionState;
+      return now === "connected" || now === "disconnected" || now === "failed" ? now : "connecting";
+    },
+
+    mend(remedy, offer) {
+      if (state === "refused") return;
+      if (state === "failed") {
+        revive();
+        options.onChange();
+        if (offer) step(startAfresh);
+        return;
+      }
+      if (remedy === "restart") {
+        if (offer) restart();
+        return;
+      }
+      if (!turns(options.iceServers())) {
+        if (offer) step(startAfresh);
+        return;
+      }
+      relayed = true;
+      pc.setConfiguration(configuration());
+      if (offer) restart();
+    },
+
     close() {
       if (closed) return;
       closed = true;
@@ -505,3 +540,6 @@ export function createPeer(options: PeerOptions): Peer {
     },
   };
 }
+
+const turns = (servers: RTCIceServer[]) =>
+  servers.some(({ urls }) => [urls].flat().some((url) => /^turns?:/i.test(url)));

@@ -3,9 +3,10 @@
  * what we send, the uplink that is divided among them, and ears for who speaks.
  */
 import type { Files } from "./files.ts";
+import { createHearing, type Hearing } from "./hearing.ts";
 import { createOutbox } from "./outbox.ts";
 import { createPeer, noTracks, type Peer, type Tracks } from "./peer.ts";
-import type { IceServer, PeerInfo, SignalIn, SignalOut } from "./protocol.ts";
+import type { IceServer, MeshAdvice, PairReport, PeerInfo, SignalIn, SignalOut } from "./protocol.ts";
 import { unknownQuality } from "./quality.ts";
 import type { Identity, RtcEnvironment } from "./rtc.ts";
 import { listenTo } from "./speakers.ts";
@@ -31,6 +32,10 @@ export interface Peers {
   /** The connection to the server is back. */
   resume(): void;
   viewOf(info: PeerInfo): PeerView | null;
+  /** How it stands with the connection to somebody. */
+  reportOf(info: PeerInfo): PairReport | null;
+  /** What the server, who knows both sides, wants done about a connection. */
+  mend(advice: MeshAdvice): void;
   safetyNumber(): string | null;
   clear(): void;
   stop(): void;
@@ -55,6 +60,7 @@ const maxStrangers = 64;
 export function createPeers(options: PeersOptions): Peers {
   const { rtc, online } = options;
   const peers = new Map<string, Peer>();
+  const hearings = new Map<string, Hearing>();
   let selfId = "";
   let tracks: Tracks = noTracks;
   let identity: Identity | null = null;
@@ -106,6 +112,7 @@ export function createPeers(options: PeersOptions): Peers {
   function remove(peerId: string): void {
     peers.get(peerId)?.close();
     peers.delete(peerId);
+    hearings.delete(peerId);
     outbox.drop(peerId);
   }
 
@@ -186,6 +193,26 @@ export function createPeers(options: PeersOptions): Peers {
         trust: state === "refused" || info.fingerprint !== peer.fingerprint ? "refused" : verdict,
       };
     },
+
+    reportOf({ peer_id, media }) {
+      const peer = peers.get(peer_id);
+      if (!peer) return null;
+      const state = peer.pairState();
+      const { soundIn, route, level } = uplink?.quality(peer_id) ?? unknownQuality;
+      const hearing = hearings.get(peer_id) ?? createHearing();
+      hearings.set(peer_id, hearing);
+      const connected = state === "connected";
+      const hears = hearing.judge(connected && media.audio, soundIn, performance.now());
+      return {
+        peer_id,
+        state,
+        hears: connected && hears,
+        relayed: connected && route === "relay",
+        poor: connected && level === "poor",
+      };
+    },
+
+    mend: ({ peer_id, action, offer }) => peers.get(peer_id)?.mend(action, offer),
 
     safetyNumber: () => number,
     clear,

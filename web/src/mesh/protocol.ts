@@ -261,6 +261,54 @@ export interface Typing {
   to?: string;
 }
 
+/** A pair as one side sees it. `refused`: the other showed a certificate that is not its own. */
+export type PairState = "connecting" | "connected" | "disconnected" | "failed" | "refused";
+
+/** What we say of our connection to another. */
+export interface PairReport {
+  peer_id: string;
+  state: PairState;
+  /** Sound comes, or there is none to come. */
+  hears: boolean;
+  /** Through a TURN server. */
+  relayed: boolean;
+  /** With much loss or delay. */
+  poor: boolean;
+}
+
+/** What is done about a pair that is broken. */
+export type Remedy = "restart" | "relay";
+
+/** The server asks us to mend our connection to another. */
+export interface MeshAdvice {
+  meeting_id?: string;
+  peer_id: string;
+  action: Remedy;
+  /** It is for us to make the offer. */
+  offer: boolean;
+}
+
+/** What one hears of another. `poorly`, `relayed`: it does; `nothing`: connected, and nothing comes. */
+export type Hearing =
+  | "self"
+  | "hears"
+  | "relayed"
+  | "poorly"
+  | "nothing"
+  | "connecting"
+  | "disconnected"
+  | "failed"
+  | "refused"
+  | "unknown";
+
+/** Who hears whom, for those who lead. */
+export interface Matrix {
+  members: string[];
+  /** Of each member, in their order: what it hears of each, in the same order. */
+  rows: Hearing[][];
+  broken: { a: string; b: string; tried: Remedy | null }[];
+}
+
 /** Somebody rings us, to have us in a meeting. */
 export interface Invite {
   call_id: string;
@@ -662,6 +710,52 @@ export function parseChatPage(value: unknown): ChatPage {
     more: boolean(o.more, "chat_sync ack.more"),
   };
 }
+
+const remedy = oneOf("restart", "relay");
+
+export function parseMeshAdvice(value: unknown): MeshAdvice {
+  const o = object(value, "mesh_advice");
+  return {
+    ...optional(o, "meeting_id", string, "mesh_advice"),
+    peer_id: id(o.peer_id, "mesh_advice.peer_id"),
+    action: remedy(o.action, "mesh_advice.action"),
+    offer: boolean(o.offer, "mesh_advice.offer"),
+  };
+}
+
+const hearings: Record<string, Hearing> = {
+  "-": "self",
+  "+": "hears",
+  "~": "relayed",
+  "!": "poorly",
+  n: "nothing",
+  c: "connecting",
+  d: "disconnected",
+  f: "failed",
+  x: "refused",
+};
+
+export const parseMeshMatrix = inMeeting<Matrix>((value, path) => {
+  const o = object(value, path);
+  const members = list(id)(o.members, `${path}.members`);
+  const rows = list(string)(o.rows, `${path}.rows`);
+  if (rows.length !== members.length || rows.some((row) => row.length !== members.length)) {
+    throw new MalformedMessage(`${path}.rows`, "a letter for each pair");
+  }
+  return {
+    members,
+    // A letter that is newer than we are says nothing to us.
+    rows: rows.map((row) => [...row].map((letter) => hearings[letter] ?? "unknown")),
+    broken: list((item, path) => {
+      const pair = object(item, path);
+      return {
+        a: id(pair.a, `${path}.a`),
+        b: id(pair.b, `${path}.b`),
+        tried: nullable(remedy)(pair.tried, `${path}.tried`),
+      };
+    })(o.broken, `${path}.broken`),
+  };
+}, "mesh_matrix");
 
 export function parseInvite(value: unknown): Invite {
   const o = object(value, "invite");

@@ -53,6 +53,14 @@ test("rates and loss are those between two readings", () => {
   });
 });
 
+test("whether sound has come is known from the second reading on", () => {
+  const gauge = createGauge();
+  const at = (bytesReceived: number) => report({ inbound: { kind: "audio", bytesReceived } });
+  const heard = [at(100), at(200), at(200), at(300)].map((stats, i) => gauge.read(stats, i).soundIn);
+  expect(heard).toEqual([null, true, false, true]);
+  expect(gauge.read(report({ inbound: { bytesReceived: 900 } }), 5).soundIn).toBe(false); // a picture
+});
+
 test("a good connection tells its way, codec and size", () => {
   expect(createGauge().read(report(), 0)).toMatchObject({
     level: "good",

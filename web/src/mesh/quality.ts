@@ -14,6 +14,8 @@ export interface Quality {
   /** Share of the packets that got lost on the way to us, and on the way from us; 0–1. */
   lossIn: number | null;
   lossOut: number | null;
+  /** Sound has come since the reading before; null: there was none. */
+  soundIn: boolean | null;
   kbpsIn: number;
   kbpsOut: number;
   /** What the browser believes gets through from us, in kbit/s. */
@@ -31,6 +33,7 @@ export const unknownQuality: Quality = {
   rttMs: null,
   lossIn: null,
   lossOut: null,
+  soundIn: null,
   kbpsIn: 0,
   kbpsOut: 0,
   availableKbps: null,
@@ -47,6 +50,7 @@ type Entry = Record<string, unknown> & { id: string; type: string };
 interface Counters {
   at: number;
   bytesIn: number;
+  soundIn: number;
   bytesOut: number;
   packetsIn: number;
   lostIn: number;
@@ -68,6 +72,10 @@ export function createGauge(): Gauge {
       const counters: Counters = {
         at,
         bytesIn: sum(inbound, "bytesReceived"),
+        soundIn: sum(
+          inbound.filter((entry) => entry.kind === "audio"),
+          "bytesReceived",
+        ),
         bytesOut: sum(outbound, "bytesSent"),
         packetsIn: sum(inbound, "packetsReceived"),
         lostIn: sum(inbound, "packetsLost"),
@@ -86,6 +94,7 @@ export function createGauge(): Gauge {
         rttMs: rtt === null ? null : Math.round(rtt * 1_000),
         lossIn: lossBetween(last, counters),
         lossOut: greatest(remote.map((entry) => number(entry.fractionLost))),
+        soundIn: last ? counters.soundIn > last.soundIn : null,
         kbpsIn: rate(last?.bytesIn, counters.bytesIn, last?.at, at),
         kbpsOut: rate(last?.bytesOut, counters.bytesOut, last?.at, at),
         availableKbps: kilo(number(pair?.availableOutgoingBitrate)),

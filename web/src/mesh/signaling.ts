@@ -21,9 +21,12 @@ import {
   type JoinAck,
   type JoinRequest,
   type Lobby,
+  type Matrix,
   type MediaState,
+  type MeshAdvice,
   type Moderate,
   type Moderated,
+  type PairReport,
   parseAck,
   parseChat,
   parseChatDone,
@@ -37,6 +40,8 @@ import {
   parseInviteState,
   parseJoinAck,
   parseLobby,
+  parseMeshAdvice,
+  parseMeshMatrix,
   parseModerated,
   parseRoomState,
   parseRoster,
@@ -68,6 +73,10 @@ export interface SignalingEvents {
   moderated: Moderated;
   /** To hosts alone. */
   lobby: Lobby;
+  /** We are to mend our connection to somebody. */
+  advice: MeshAdvice;
+  /** To those who lead alone. */
+  matrix: InMeeting<Matrix>;
   /** Join again, with the ticket. */
   admitted: Decided;
   denied: Decided;
@@ -85,6 +94,8 @@ export interface SignalingEvents {
 export interface Signaling {
   readonly on: Events<SignalingEvents>["on"];
   ready(): boolean;
+  /** Whether the server does what this feature names. */
+  knows(feature: string): boolean;
   join(request: JoinRequest): Promise<JoinAck>;
   sync(haveRev: number): Promise<Roster>;
   signal(message: SignalOut): Promise<void>;
@@ -99,6 +110,8 @@ export interface Signaling {
   invite(toSub: string, meetingId?: string): Promise<InviteDone>;
   inviteAnswer(callId: string, answer: "accept" | "reject" | "busy"): Promise<void>;
   inviteCancel(callId: string): Promise<void>;
+  /** How it stands with our connections. */
+  meshReport(pairs: PairReport[]): Promise<void>;
   /** For hosts: changes what the meeting allows. */
   control(change: Control): Promise<void>;
   /** For hosts: does something to someone. */
@@ -145,6 +158,7 @@ export function openSocket(base: string, token?: string): SocketLike {
 export function createSignaling(socket: SocketLike): Signaling {
   const events = createEvents<SignalingEvents>();
   let ready = false;
+  let features: string[] = [];
   let ended = false;
   let reconnectAfterMs = 300;
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -189,6 +203,7 @@ export function createSignaling(socket: SocketLike): Signaling {
   listen("welcome", parseWelcome, (welcome) => {
     clearTimeout(timer);
     ready = true;
+    features = welcome.features;
     events.emit("ready", welcome);
   });
   listen("update_participants", parseRosterDelta, (delta) => events.emit("delta", delta));
@@ -197,6 +212,8 @@ export function createSignaling(socket: SocketLike): Signaling {
   listen("room_state", parseRoomState, (state) => events.emit("state", state));
   listen("moderated", parseModerated, (moderated) => events.emit("moderated", moderated));
   listen("lobby", parseLobby, (lobby) => events.emit("lobby", lobby));
+  listen("mesh_advice", parseMeshAdvice, (advice) => events.emit("advice", advice));
+  listen("mesh_matrix", parseMeshMatrix, (matrix) => events.emit("matrix", matrix));
   listen("admitted", parseDecided, (decided) => events.emit("admitted", decided));
   listen("denied", parseDecided, (decided) => events.emit("denied", decided));
   listen("server_draining", parseDraining, ({ reconnect_after_ms }) => {
@@ -231,6 +248,7 @@ export function createSignaling(socket: SocketLike): Signaling {
   return {
     on: events.on,
     ready: () => ready,
+    knows: (feature) => features.includes(feature),
     async join(request_) {
       const fields = await request("join", { ...request_, SDP: "", CANDIDATE: "", v: 2 }, joinTimeoutMs);
       return checked("join", () => parseJoinAck(fields));
@@ -261,6 +279,9 @@ export function createSignaling(socket: SocketLike): Signaling {
     },
     async typing(to) {
       await request("typing", to === undefined ? {} : { to });
+    },
+    async meshReport(pairs) {
+      await request("mesh_report", { pairs });
     },
     async control(change) {
       await request("control", change);

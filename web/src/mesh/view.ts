@@ -3,6 +3,7 @@ import type { PeerState, Tracks } from "./peer.ts";
 import type {
   ChatMessage,
   ChatUpdate,
+  Matrix,
   MeetingState,
   Moderated,
   PeerInfo,
@@ -42,6 +43,8 @@ export interface MeshView {
   peers: PeerView[];
   /** Who waits to be let in, if we lead. */
   waiting: Waiter[];
+  /** Who hears whom, if we lead and the server knows. */
+  matrix: Matrix | null;
   /** Spares the lobby when we join this meeting another time; "" if it has none for us. */
   admissionToken: string;
   /** To be compared by word of mouth: the same for all who see the same certificates. Null if there is none. */

@@ -9,6 +9,7 @@ import type {
   JoinRequest,
   MediaState,
   Moderate,
+  PairReport,
   Roster,
   SignalOut,
   Welcome,
@@ -33,7 +34,8 @@ export function fakeSignaling() {
   const chats: ChatRequest[] = [];
   const chatSyncs: number[] = [];
   const rulings: (Control | Moderate)[] = [];
-  const state = { ready: false, closed: false, dropped: false, left: 0 };
+  const reports: PairReport[][] = [];
+  const state = { ready: false, closed: false, dropped: false, left: 0, features: welcome.features };
   const answers = {
     join: (_: JoinRequest): JoinAck | Error => localError("timeout", "no answer was prepared"),
     sync: (_: number): Roster | Error => localError("timeout", "no answer was prepared"),
@@ -57,6 +59,7 @@ export function fakeSignaling() {
   const signaling: Signaling = {
     on: events.on,
     ready: () => state.ready,
+    knows: (feature) => state.features.includes(feature),
     async join(request) {
       must();
       joins.push(request);
@@ -98,6 +101,10 @@ export function fakeSignaling() {
     },
     async typing() {
       must();
+    },
+    async meshReport(pairs) {
+      must();
+      reports.push(pairs);
     },
     async control(change) {
       must();
@@ -141,6 +148,7 @@ export function fakeSignaling() {
     chats,
     chatSyncs,
     rulings,
+    reports,
     state,
     answers,
     up() {
