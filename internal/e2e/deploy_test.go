@@ -33,6 +33,22 @@ func deployTool(t *testing.T, program string, args ...string) {
 func TestAlertsGoOffWhenTheyShould(t *testing.T) {
 	deployTool(t, "promtool", "check", "config", "../../deploy/prometheus/prometheus.yaml")
 	deployTool(t, "promtool", "test", "rules", "../../deploy/prometheus/alerts_test.yaml")
+	text := func(file string) string {
+		b, err := os.ReadFile("../../" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	cases, operations := text("deploy/prometheus/alerts_test.yaml"), text("docs/OPERATIONS.md")
+	for _, alert := range regexp.MustCompile(`alert: (\w+)`).FindAllStringSubmatch(text("deploy/prometheus/alerts.yaml"), -1) {
+		if !regexp.MustCompile(`alertname: ` + alert[1] + `\n +exp_alerts`).MatchString(cases) {
+			t.Errorf("no case in which %s goes off", alert[1])
+		}
+		if !strings.Contains(operations, "`"+alert[1]+"`") {
+			t.Errorf("docs/OPERATIONS.md does not say what to do about %s", alert[1])
+		}
+	}
 }
 
 func TestFileForSystemdIsUnderstoodAndStrict(t *testing.T) {

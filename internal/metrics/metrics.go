@@ -159,6 +159,7 @@ func (m *Metrics) watchRelay(r *relay.Server) {
 		"allocations over a quota, peers in denied networks, TCP connections over the limit."
 	stats := r.Stats()
 	m.gauge("turn_allocations", "Allocations of the TURN server now.", func() float64 { return float64(r.Count()) }, nil)
+	m.gauge("turn_allocations_max", "Allocations that there may be, SIGNALD_TURN_MAX; 0: no limit.", func() float64 { return float64(r.Max()) }, nil)
 	m.counter("turn_allocations_total", "Allocations that the TURN server made.", &stats.Allocations, nil)
 	m.counter("turn_relayed_bytes_total", bytes, &stats.ToPeers, prometheus.Labels{"direction": "to_peers"})
 	m.counter("turn_relayed_bytes_total", bytes, &stats.FromPeers, prometheus.Labels{"direction": "from_peers"})

@@ -178,6 +178,9 @@ func (s *Server) Stats() *Stats { return &s.stats }
 // Count is how many allocations there are now.
 func (s *Server) Count() int { return s.quota.count() }
 
+// Max is how many allocations there may be; 0: no limit.
+func (s *Server) Max() int { return s.opts.Total }
+
 // URLs are what browsers are to use, under this host name.
 func (s *Server) URLs(host string) (stunURLs, turnURLs []string) {
 	at := net.JoinHostPort(host, strconv.Itoa(s.udp.LocalAddr().(*net.UDPAddr).Port))
