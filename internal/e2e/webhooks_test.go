@@ -41,6 +41,7 @@ type receiver struct {
 	addr string
 
 	mu      sync.Mutex
+	secret  string
 	server  *http.Server
 	all     []hook
 	changed chan struct{}
@@ -49,7 +50,7 @@ type receiver struct {
 
 func newReceiver(t *testing.T) *receiver {
 	t.Helper()
-	r := &receiver{t: t, addr: loopback(t), changed: make(chan struct{})}
+	r := &receiver{t: t, addr: loopback(t), secret: webhookSecret, changed: make(chan struct{})}
 	t.Cleanup(r.down)
 	return r
 }
@@ -84,7 +85,9 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if err != nil {
 		return // killed
 	}
-	wh, err := standardwebhooks.NewWebhook(webhookSecret)
+	r.mu.Lock()
+	wh, err := standardwebhooks.NewWebhook(r.secret)
+	r.mu.Unlock()
 	if err == nil {
 		err = wh.Verify(body, req.Header)
 	}

@@ -182,6 +182,9 @@ func (n *Node) Env(name string) (value string) {
 	return value
 }
 
+// Set changes variables for the next start.
+func (n *Node) Set(env ...string) { n.env = append(n.env, env...) }
+
 // PID is the process's id.
 func (n *Node) PID() int { return n.cmd.Process.Pid }
 

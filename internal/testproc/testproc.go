@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -126,16 +127,26 @@ func Until(limit time.Duration, ready func() error) error {
 	}
 }
 
+var givenPorts sync.Map
+
 // FreePort is a port on loopback that was free a moment ago. It is below those that systems take for
-// outgoing connections, so that a server which a test stops finds its port free when it comes back.
+// outgoing connections, so that a server which a test stops finds its port free when it comes back. No port
+// is given twice: who was given it may not listen yet.
 func FreePort() (int, error) {
 	var err error
 	for range 100 {
 		port := 12_000 + rand.IntN(20_000) //nolint:gosec // no secret
 		var l net.Listener
-		if l, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
-			return port, l.Close()
+		if l, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err != nil {
+			continue
 		}
+		if err = l.Close(); err != nil {
+			return 0, err
+		}
+		if _, twice := givenPorts.LoadOrStore(port, true); !twice {
+			return port, nil
+		}
+		err = errors.New("no port that was not given before")
 	}
 	return 0, err
 }
