@@ -124,8 +124,15 @@ func (s *serveCommand) run(ctx context.Context, stdout, stderr io.Writer) int {
 	}
 	defer srv.Close()
 	fmt.Fprintf(stdout, "signald %s is ready: open %s\n", version, srv.URL())
+	systemd := func(state string) {
+		if err := tellSystemd(state); err != nil {
+			log.Warn().Err(err).Msg("systemd does not listen")
+		}
+	}
+	systemd(systemdReady)
 	err = srv.Serve(ctx, func() {
 		stop() // from here on a signal has its usual effect
+		systemd(systemdStopping)
 	})
 	if err != nil {
 		log.Error().Err(err).Msg("stopped")
