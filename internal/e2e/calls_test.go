@@ -66,7 +66,9 @@ func TestPeopleRingEachOther(t *testing.T) {
 		a := phone(t, n[0], "ada")
 		b1, b2 := phone(t, n[0], "bob"), phone(t, n[len(n)-1], "bob")
 		for _, p := range []*phoned{a, b1, b2} {
-			hears[protocol.Welcome](t, p, "welcome")
+			if w := hears[protocol.Welcome](t, p, "welcome"); w.Sub == "" {
+				t.Error("it is not told that it can be rung")
+			}
 		}
 		invite := func(sub string) (done protocol.InviteDone, err error) {
 			err = a.Call(ctx(t), "invite", map[string]any{"to_sub": sub}, &done)

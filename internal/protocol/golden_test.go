@@ -109,6 +109,10 @@ var (
 
 // fromServer is what the files of the server are made of.
 var fromServer = map[string]any{
+	"welcome_token": protocol.Welcome{
+		Protocol: 2, Server: "signald/1.0.0", Node: "n_0123456789", Epoch: "abcdefghij", Time: 1795248000000, Features: []string{},
+		Sub: "u-1",
+	},
 	"welcome": protocol.Welcome{
 		Protocol: 2, Server: "signald/1.0.0", Node: "n_0123456789", Epoch: "abcdefghij", Time: 1795248000000,
 		Features: []string{"protocol1", "resume", "sync", "media_state", "rename", "chat", "invite", "control", "moderate", "lobby", "mesh_report"},

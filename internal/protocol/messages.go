@@ -17,6 +17,7 @@ type Welcome struct {
 	Features []string `json:"features"`
 	Limits   Limits   `json:"limits"`
 	Ping     Ping     `json:"ping"`
+	Sub      string   `json:"sub,omitempty"` // by whose name it can be rung: the handshake's token is good
 }
 
 // Limits are in bytes, but for Batch and Peers, which count.

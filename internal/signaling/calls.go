@@ -30,11 +30,19 @@ const (
 	invitesBurst     = 10
 )
 
-// plugIn makes the connection a phone, if its token is good. If it is not, the
-// join that needs it will say so.
-func (c *client) plugIn() {
+// caller is who can be rung here, by the handshake's token. If that is not good,
+// nobody: the join that needs it will say so.
+func (c *client) caller() *identity.Identity {
 	who, err := c.hub.opts.Tokens.Verify(c.token)
 	if err != nil || c.hub.opts.Calls == nil {
+		return nil
+	}
+	return who
+}
+
+// plugIn makes the connection a phone.
+func (c *client) plugIn(who *identity.Identity) {
+	if who == nil {
 		return
 	}
 	c.phone = &phone{client: c, who: who}

@@ -186,8 +186,12 @@ func (h *Hub) Connect(s *socketio.Socket) {
 	h.opts.Log.Info().Str("sid", s.ID()).Stringer("ip", s.IP()).Str("transport", s.Transport()).Msg("connected")
 	w := h.welcome
 	w.Time = time.Now().UnixMilli()
+	who := c.caller()
+	if who != nil {
+		w.Sub = who.Sub
+	}
 	c.emit(protocol.EventWelcome, w)
-	c.plugIn()
+	c.plugIn(who)
 }
 
 // Disconnect gives up the seats of a connection that has ended.

@@ -36,6 +36,7 @@ const load = (name: string): unknown => JSON.parse(readFileSync(new URL(`${name}
 
 const forUs: Record<string, (value: unknown) => unknown> = {
   welcome: parseWelcome,
+  welcome_token: parseWelcome,
   join_ack_v2: parseJoinAck,
   update_participants_v2: parseRosterDelta,
   roster: parseRoster,

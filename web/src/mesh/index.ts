@@ -5,6 +5,7 @@ import type { RtcEnvironment } from "./rtc.ts";
 import { createSignaling, openSocket } from "./signaling.ts";
 
 export { type Api, createApi } from "./api.ts";
+export { type Calls, createCalls, type Incoming, type Outcome, type Outgoing } from "./calls.ts";
 export type { Chat, SendOptions } from "./chat.ts";
 export { codeOf, SignalError } from "./errors.ts";
 export { type FetchOptions, FileError, type FileOffer, type Files, fileOf } from "./files.ts";

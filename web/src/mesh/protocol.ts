@@ -149,6 +149,8 @@ export interface Welcome {
   epoch: string;
   features: string[];
   limits: { sdp: number; candidate: number; batch: number; peers: number; chat: number; meta: number };
+  /** By whose name we can be rung: the handshake's token is good. */
+  sub?: string;
 }
 
 export interface JoinRequest {
@@ -545,6 +547,7 @@ export function parseWelcome(value: unknown): Welcome {
       chat: count(limits.chat ?? 0, "welcome.limits.chat"),
       meta: count(limits.meta ?? 0, "welcome.limits.meta"),
     },
+    ...(o.sub === undefined ? {} : { sub: id(o.sub, "welcome.sub") }),
   };
 }
 

@@ -5,6 +5,7 @@ import type {
   ChatPage,
   ChatRequest,
   Control,
+  InviteDone,
   JoinAck,
   JoinRequest,
   MediaState,
@@ -33,6 +34,8 @@ export function fakeSignaling() {
   const media: MediaState[] = [];
   const chats: ChatRequest[] = [];
   const chatSyncs: number[] = [];
+  /** What was said of calls, as words. */
+  const calls: string[] = [];
   const rulings: (Control | Moderate)[] = [];
   const reports: PairReport[][] = [];
   const state = { ready: false, closed: false, dropped: false, left: 0, features: welcome.features };
@@ -41,6 +44,7 @@ export function fakeSignaling() {
     sync: (_: number): Roster | Error => localError("timeout", "no answer was prepared"),
     signal: (_: SignalOut): Error | undefined => undefined,
     chat: (_: ChatRequest): ChatDone | Error => localError("timeout", "no answer was prepared"),
+    invite: async (_: string): Promise<InviteDone> => ({ call_id: "n/1", expires_in_ms: 60_000 }),
     chatSync: (after: number, _own: boolean): ChatPage | Error => ({
       messages: [],
       updates: [],
@@ -114,15 +118,18 @@ export function fakeSignaling() {
       must();
       rulings.push(request);
     },
-    async invite() {
+    async invite(sub) {
       must();
-      return { call_id: "n/1", expires_in_ms: 60_000 };
+      calls.push(`invite ${sub}`);
+      return answers.invite(sub);
     },
-    async inviteAnswer() {
+    async inviteAnswer(callId, answer) {
       must();
+      calls.push(`${answer} ${callId}`);
     },
-    async inviteCancel() {
+    async inviteCancel(callId) {
       must();
+      calls.push(`cancel ${callId}`);
     },
     async leave() {
       must();
@@ -147,6 +154,7 @@ export function fakeSignaling() {
     media,
     chats,
     chatSyncs,
+    calls,
     rulings,
     reports,
     state,
