@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -10,6 +10,8 @@ export interface Server {
   readonly url: string;
   /** From the address, if the server trusts us to say one. */
   createMeeting(name?: string, from?: string): Promise<string>;
+  /** A join token for any meeting, as an application makes it for who has signed in there. */
+  token(sub: string, name?: string): string;
   /** Kills the process without warning; start() brings it back on the same port and database. */
   kill(): Promise<void>;
   start(): Promise<void>;
@@ -17,6 +19,8 @@ export interface Server {
 }
 
 const binary = process.env.SIGNALD_BIN ?? fileURLToPath(new URL("../../bin/signald", import.meta.url));
+
+const tokenKeys = { SIGNALD_TOKEN_KEYS: `test:HS256:${Buffer.alloc(32, "e2e").toString("base64")}` };
 
 /** With more settings, if there are any. */
 export async function startServer(settings: Record<string, string> = {}): Promise<Server> {
@@ -34,6 +38,7 @@ export async function startServer(settings: Record<string, string> = {}): Promis
         SIGNALD_TLS: "off",
         SIGNALD_DATABASE_URL: `sqlite:${join(folder, "signald.db")}`,
         SIGNALD_LOG_LEVEL: "warn",
+        ...tokenKeys,
         ...settings,
       },
     });
@@ -59,6 +64,10 @@ export async function startServer(settings: Record<string, string> = {}): Promis
   return {
     url,
     start,
+    token(sub, name) {
+      const args = ["token", "--sub", sub, "--meeting", "*", ...(name ? ["--name", name] : [])];
+      return execFileSync(binary, args, { env: { ...process.env, ...tokenKeys }, encoding: "utf8" }).trim();
+    },
     kill: () => end("SIGKILL"),
     async stop() {
       await end("SIGTERM");

@@ -5,29 +5,36 @@ import { createLocalMedia, type LocalMedia } from "../mesh/local-media.ts";
 import type { CreatedMeeting, MeetingInfo } from "../mesh/protocol.ts";
 import { Created } from "./created.tsx";
 import { useSource } from "./hooks.ts";
+import { identity } from "./identity.ts";
 import { Meeting } from "./meeting.tsx";
 import { Notices } from "./notices.tsx";
 import { Over } from "./over.tsx";
 import { type Parting, rememberParting, takeParting } from "./parting.ts";
 import { Lobby } from "./parts.tsx";
+import { type Presence, phone } from "./phone.ts";
 import { base, keyIn, linkOf } from "./place.ts";
 import { preferences } from "./preferences.ts";
 import { PreJoin } from "./prejoin.tsx";
 import { persist } from "./returning.ts";
+import { Ringing } from "./ringing.tsx";
 import { joinMeeting, type Seat, type Session } from "./session.ts";
 import { Start } from "./start.tsx";
 import { rememberedDevice, rememberHostKey, rememberName } from "./storage.ts";
 import { texts } from "./texts.ts";
+import { setTitle } from "./title.ts";
 
 type View =
   | { at: "start"; key: string; error: string }
   | { at: "created"; meeting: CreatedMeeting }
   | { at: "returning"; local: LocalMedia; parting: Parting; trouble: boolean }
-  | { at: "prejoin"; info: MeetingInfo; local: LocalMedia }
+  | { at: "prejoin"; info: MeetingInfo; local: LocalMedia; atOnce: boolean; visit: number }
   | { at: "meeting"; session: Session; local: LocalMedia }
   | { at: "over"; key: string; code: string };
 
 const api = createApi(base);
+
+/** Each visit of the pre-join is one of its own. */
+let visits = 0;
 
 const newMedia = () =>
   createLocalMedia(navigator.mediaDevices, {
@@ -54,17 +61,28 @@ export function App() {
     }
     now.current = next;
     setView(next);
+    phone.be(presenceIn(next));
     if (address !== undefined && address !== location.href) history.pushState(null, "", address);
-    document.title = titleOf(next);
+    setTitle(titleOf(next));
   }
 
   /** Rejects if the key fits no meeting; then the view stays what it is. */
-  async function open(key: string): Promise<void> {
+  async function open(key: string, atOnce = false): Promise<void> {
     const info = await api.meeting(key);
-    go({ at: "prejoin", info, local: newMedia() }, linkOf(info.meeting_id));
+    go({ at: "prejoin", info, local: newMedia(), atOnce, visit: ++visits }, linkOf(info.meeting_id));
+  }
+
+  /** Into the meeting that we are called to, with the devices of the last time. */
+  async function answerCall(key: string): Promise<void> {
+    try {
+      await open(key, true);
+    } catch (error) {
+      go({ at: "start", key, error: codeOf(error) }, base);
+    }
   }
 
   async function openAddress(): Promise<void> {
+    identity.take();
     const key = keyIn(location.href);
     const parting = takeParting(key);
     if (key === "") return go({ at: "start", key: "", error: "" });
@@ -119,7 +137,7 @@ export function App() {
     who: Omit<Seat, "key">,
     waiting: (cancel: () => void) => void,
   ): Promise<void> {
-    rememberName(who.name);
+    if (identity.tokenFor(info.meeting_id) === "") rememberName(who.name);
     const session = await joinMeeting(api, local, { key: info.meeting_id, ...who }, (stop) => {
       stopWaiting.current = stop;
       if (now.current?.at === "prejoin" && now.current.local === local) waiting(stop);
@@ -145,6 +163,7 @@ export function App() {
       parted = true;
       view.session.part();
       go({ at: "over", key: view.session.key, code: "" });
+      phone.be("off");
     };
     const show = ({ persisted }: PageTransitionEvent) => {
       if (persisted && parted) void openAddress(); // back from the browser's cache of pages
@@ -163,6 +182,7 @@ export function App() {
   return (
     <>
       {view && draw(view)}
+      <Ringing join={answerCall} />
       <Notices />
     </>
   );
@@ -184,6 +204,8 @@ export function App() {
       case "prejoin":
         return (
           <PreJoin
+            key={view.visit}
+            atOnce={view.atOnce}
             info={view.info}
             local={view.local}
             join={(who, waiting) => join(view.info, view.local, who, waiting)}
@@ -209,6 +231,11 @@ export function App() {
         );
     }
   }
+}
+
+function presenceIn(view: View): Presence {
+  if (view.at === "meeting") return view.session.calls ? "off" : "busy";
+  return view.at === "returning" ? "busy" : "free";
 }
 
 function titleOf(view: View): string {

@@ -22,6 +22,12 @@ export const MicOffIcon = () => (
   </Icon>
 );
 
+export const PhoneIcon = () => (
+  <Icon>
+    <path d="M6.5 3.5h2.6l1.6 4.2-2.1 1.6a12 12 0 0 0 6.1 6.1l1.6-2.1 4.2 1.6v2.6a2 2 0 0 1-2.2 2A16.5 16.5 0 0 1 4.5 5.7a2 2 0 0 1 2-2.2Z" />
+  </Icon>
+);
+
 export const CameraIcon = () => (
   <Icon>
     <rect x="3" y="6.5" width="12.5" height="11" rx="2.5" />

@@ -4,6 +4,7 @@ import { codeOf } from "../mesh/errors.ts";
 import { Mark } from "./icons.tsx";
 import { notices } from "./live.ts";
 import { Preferences } from "./settings.tsx";
+import { SignedIn } from "./signedin.tsx";
 import { sentence, texts } from "./texts.ts";
 
 export function Brand() {
@@ -25,6 +26,7 @@ export function Lobby({ children }: { children: ComponentChildren }) {
           <Preferences />
         </div>
       </header>
+      <SignedIn />
       <main>{children}</main>
     </div>
   );

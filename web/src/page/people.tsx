@@ -6,6 +6,7 @@ import { Actions, HostControls, Waiting } from "./host.tsx";
 import { CameraOffIcon, HandIcon, HostIcon, MicOffIcon, QualityIcon, ShieldIcon } from "./icons.tsx";
 import { Panel } from "./panel.tsx";
 import { CopyButton, Problem, useTask } from "./parts.tsx";
+import { RingSomeone } from "./ringsomeone.tsx";
 import type { Session } from "./session.ts";
 import { rememberName } from "./storage.ts";
 import { texts } from "./texts.ts";
@@ -48,6 +49,7 @@ export function People({ api, session, view, media, link, close }: PeopleProps) 
           />
         ))}
       </ul>
+      {session.calls && <RingSomeone calls={session.calls} />}
       {view.role !== "guest" && <HostControls session={session} view={view} api={api} />}
       <Safety view={view} />
     </Panel>
@@ -63,7 +65,8 @@ export function byHand(peers: PeerView[]): PeerView[] {
 function Self({ session, view, media }: Pick<PeopleProps, "session" | "view" | "media">) {
   const [name, setName] = useState<string | null>(null);
   const task = useTask();
-  const may = view.role !== "guest" || (view.policy?.rename ?? true);
+  // Who is vouched for is called what the application says.
+  const may = !session.calls && (view.role !== "guest" || (view.policy?.rename ?? true));
   function submit(event: Event): void {
     event.preventDefault();
     const wanted = (name ?? "").trim();

@@ -4,21 +4,27 @@ import type { MeetingInfo } from "../mesh/protocol.ts";
 import { CameraSwitch, MicSwitch } from "./controls.tsx";
 import { DevicePickers } from "./devices.tsx";
 import { usePlayback, useSource } from "./hooks.ts";
+import { identity } from "./identity.ts";
 import { Lobby, Problem, useTask } from "./parts.tsx";
 import type { Seat } from "./session.ts";
 import { rememberedName } from "./storage.ts";
 import { texts } from "./texts.ts";
 
 interface PreJoinProps {
+  /** Somebody has called us here: no press is needed. */
+  atOnce: boolean;
   info: MeetingInfo;
   local: LocalMedia;
   join(who: Omit<Seat, "key">, waiting: (cancel: () => void) => void): Promise<void>;
   back(): void;
 }
 
-export function PreJoin({ info, local, join, back }: PreJoinProps) {
+export function PreJoin({ atOnce, info, local, join, back }: PreJoinProps) {
   useSource(local);
-  const [name, setName] = useState(rememberedName);
+  useSource(identity);
+  const vouched = identity.tokenFor(info.meeting_id) !== "" ? identity.claims() : null;
+  const [typed, setName] = useState(rememberedName() || (identity.claims()?.name ?? ""));
+  const name = vouched ? vouched.name : typed;
   const [password, setPassword] = useState("");
   const [memo, setMemo] = useState("");
   const [cancel, setCancel] = useState<(() => void) | null>(null);
@@ -32,7 +38,8 @@ export function PreJoin({ info, local, join, back }: PreJoinProps) {
   useEffect(() => {
     void local.start();
     // One press of Enter is enough for who comes back.
-    (rememberedName() === "" ? nameField.current : button.current)?.focus();
+    (name === "" ? nameField.current : button.current)?.focus();
+    if (atOnce) void task.run(() => enter(name));
   }, [local]);
 
   useEffect(() => {
@@ -84,6 +91,7 @@ export function PreJoin({ info, local, join, back }: PreJoinProps) {
             <input
               ref={nameField}
               value={name}
+              readOnly={vouched !== null}
               placeholder={texts.namePlaceholder}
               autoComplete="nickname"
               maxLength={64}

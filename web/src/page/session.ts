@@ -1,18 +1,20 @@
 /** Being in a meeting, as the page sees it: a mesh that sends what the user has switched on. */
 import type { Api } from "../mesh/api.ts";
 import { everything, type Wish } from "../mesh/budget.ts";
+import { type Calls, createCalls } from "../mesh/calls.ts";
 import type { LocalMedia } from "../mesh/local-media.ts";
 import { createMesh, type Mesh } from "../mesh/mesh.ts";
 import type { PeerState } from "../mesh/peer.ts";
 import type { MediaState } from "../mesh/protocol.ts";
 import { createSignaling, openSocket } from "../mesh/signaling.ts";
 import { type Conversation, createConversation } from "./conversation.ts";
+import { identity } from "./identity.ts";
 import { notices } from "./live.ts";
 import { rememberParting } from "./parting.ts";
 import { base, relayOnly } from "./place.ts";
 import { persist } from "./returning.ts";
 import { admissionOf, hostKeyOf, rememberAdmission } from "./storage.ts";
-import { texts } from "./texts.ts";
+import { newsOf, texts } from "./texts.ts";
 
 declare global {
   interface Window {
@@ -25,6 +27,8 @@ export interface Session {
   mesh: Mesh;
   key: string;
   conversation: Conversation;
+  /** Null if nobody vouches for us here. */
+  calls: Calls | null;
   /** What of whom is on our screen: a camera's or screen's height in device pixels, 0 for hidden. */
   show(peerId: string, kind: "camera" | "screen", height: number): void;
   leave(): void;
@@ -53,7 +57,9 @@ export async function joinMeeting(
   /** We are in the lobby: `cancel` gives that up. */
   waiting: (cancel: () => void) => void,
 ): Promise<Session> {
-  const mesh = createMesh({ signaling: createSignaling(openSocket(base)), api, relayOnly });
+  const token = identity.tokenFor(seat.key);
+  const signaling = createSignaling(openSocket(base, token === "" ? undefined : token));
+  const mesh = createMesh({ signaling, api, relayOnly });
   const push = () => {
     mesh.setTracks(local.tracks());
     mesh.setMedia(local.state());
@@ -86,6 +92,8 @@ export async function joinMeeting(
   const stopPushing = local.on("change", push);
   announce(mesh);
   const conversation = createConversation(mesh);
+  const calls = token === "" ? null : createCalls(signaling);
+  calls?.on("outcome", (ring) => notices.say(newsOf(ring)));
   if (seat.resumeToken) {
     persist(() => conversation.recall(), {
       until: Date.now() + recallForMs,
@@ -100,9 +108,11 @@ export async function joinMeeting(
     mesh,
     key: seat.key,
     conversation,
+    calls,
     show: createShow(mesh),
     leave() {
       stopPushing();
+      calls?.close();
       const left = mesh.leave();
       // The socket has said so, too, if it could: this one gets through while the page closes.
       if (left) navigator.sendBeacon(api.leaveUrl, JSON.stringify(left));
@@ -110,6 +120,7 @@ export async function joinMeeting(
     },
     part() {
       stopPushing();
+      calls?.close();
       const { name } = mesh.view();
       const { audio, video } = local.state();
       const left = mesh.quit();

@@ -59,3 +59,19 @@ export const hostKeyOf = (meetingId: string) => pairOf(hostKeysKey, meetingId);
 export const rememberAdmission = (meetingId: string, token: string) =>
   rememberPair(admissionsKey, meetingId, token);
 export const admissionOf = (meetingId: string) => pairOf(admissionsKey, meetingId);
+
+const rungKey = "signald.rung";
+const maxRung = 12;
+
+/** Whom one has rung from here, the last first. */
+export function rungBefore(): string[] {
+  try {
+    const list: unknown = JSON.parse(read(rungKey) ?? "[]");
+    return Array.isArray(list) ? list.filter((sub) => typeof sub === "string").slice(0, maxRung) : [];
+  } catch {
+    return [];
+  }
+}
+
+export const rememberRung = (sub: string) =>
+  write(rungKey, JSON.stringify([sub, ...rungBefore().filter((other) => other !== sub)].slice(0, maxRung)));

@@ -1,4 +1,5 @@
 /** Every sentence of the page, in English and Chinese. */
+import type { Outcome, Outgoing } from "../mesh/calls.ts";
 import type { MediaProblem } from "../mesh/media.ts";
 import type { PeerState } from "../mesh/peer.ts";
 
@@ -218,6 +219,48 @@ const en = {
     busy: "The camera or microphone is in use by another program. Close that and try again.",
     insecure: "Camera and microphone work over HTTPS only. Open this page with https://.",
   } satisfies Record<MediaProblem, string>,
+  ring: {
+    calls: (name: string) => `${name} calls you`,
+    hint: "If you accept, you join with camera and microphone. Escape declines.",
+    accept: "Accept",
+    decline: "Decline",
+    tooLate: "The call is over already.",
+    missed: {
+      accepted: () => "You have accepted on another device.",
+      rejected: () => "You have declined on another device.",
+      busy: () => "You are in a meeting on another device.",
+      cancelled: (name: string) => `${name} has hung up.`,
+      no_answer: (name: string) => `${name} called you, and nobody answered.`,
+      lost: (name: string) => `The connection was lost while ${name} was calling.`,
+    } satisfies Record<Outcome, (name: string) => string>,
+    someone: "Ring someone…",
+    whom: "Whom",
+    whomHint:
+      "By the id that your application knows them by. It rings on every page that they have open here.",
+    ring: "Ring",
+    cancel: "Hang up",
+    cancelOf: (sub: string) => `Hang up: ${sub}`,
+    thatIsYou: "That is you. Enter somebody else.",
+    states: {
+      calling: (sub: string) => `${sub}: calling…`,
+      ringing: (sub: string) => `${sub}: it rings…`,
+      accepted: (sub: string) => `${sub} has accepted.`,
+      rejected: (sub: string) => `${sub} has declined.`,
+      busy: (sub: string) => `${sub} is in a meeting.`,
+      cancelled: (sub: string) => `${sub}: you have hung up.`,
+      no_answer: (sub: string) => `${sub} does not answer.`,
+      lost: (sub: string) => `${sub}: the connection was lost, and the call with it.`,
+    } satisfies Record<Exclude<Outgoing["state"], "refused">, (sub: string) => string>,
+    refused: {
+      peer_gone: (sub: string) => `${sub} has no page open, so nothing rings.`,
+      unauthorized: () => "You are not signed in any more, so you cannot ring. Open your link again.",
+      rate_limited: (sub: string) => `${sub}: that was too many calls. Wait some seconds, then try again.`,
+    } as Record<string, (sub: string) => string>,
+    signedIn: (who: string) => `Signed in as ${who}: others can ring you here.`,
+    notSignedIn: "Your sign-in is not valid any more: nobody can ring you here. Open your link again.",
+    notify: "Show calls while this page is hidden",
+    signOut: "Sign out",
+  },
   errors: {
     meeting_not_found: "No meeting has this key. Check it for typing errors, or ask for the link again.",
     meeting_ended: "This meeting is over. You can start a new one.",
@@ -462,6 +505,47 @@ const zh: Texts = {
     busy: "摄像头或麦克风正被其他程序占用。请关闭该程序后重试。",
     insecure: "摄像头和麦克风只能在 HTTPS 下使用。请用 https:// 打开本页。",
   },
+  ring: {
+    calls: (name) => `${name} 呼叫您`,
+    hint: "接听后将打开摄像头和麦克风加入会议。按 Esc 键拒绝。",
+    accept: "接听",
+    decline: "拒绝",
+    tooLate: "呼叫已结束。",
+    missed: {
+      accepted: () => "您已在另一台设备上接听。",
+      rejected: () => "您已在另一台设备上拒绝。",
+      busy: () => "您正在另一台设备上开会。",
+      cancelled: (name) => `${name} 已挂断。`,
+      no_answer: (name) => `${name} 呼叫过您，无人接听。`,
+      lost: (name) => `${name} 呼叫时连接断开了。`,
+    },
+    someone: "呼叫他人…",
+    whom: "呼叫谁",
+    whomHint: "填写对方在您的应用中的用户标识。对方在此打开的所有页面都会响铃。",
+    ring: "呼叫",
+    cancel: "挂断",
+    cancelOf: (sub) => `挂断：${sub}`,
+    thatIsYou: "这是您自己，请填写其他人。",
+    states: {
+      calling: (sub) => `${sub}：正在呼叫…`,
+      ringing: (sub) => `${sub}：正在响铃…`,
+      accepted: (sub) => `${sub} 已接听。`,
+      rejected: (sub) => `${sub} 已拒绝。`,
+      busy: (sub) => `${sub} 正在开会。`,
+      cancelled: (sub) => `${sub}：您已挂断。`,
+      no_answer: (sub) => `${sub} 无人接听。`,
+      lost: (sub) => `${sub}：连接断开，呼叫已结束。`,
+    },
+    refused: {
+      peer_gone: (sub) => `${sub} 没有打开任何页面，无法响铃。`,
+      unauthorized: () => "您的登录已失效，无法呼叫。请重新打开您的链接。",
+      rate_limited: (sub) => `${sub}：呼叫过于频繁，请稍等几秒再试。`,
+    },
+    signedIn: (who) => `已登录为 ${who}，他人可在此呼叫您。`,
+    notSignedIn: "您的登录已失效，他人无法在此呼叫您。请重新打开您的链接。",
+    notify: "页面隐藏时显示来电",
+    signOut: "退出登录",
+  },
   errors: {
     meeting_not_found: "会议不存在。请检查密钥是否输入有误，或重新索取链接。",
     meeting_ended: "会议已结束。您可以新建一个会议。",
@@ -522,4 +606,10 @@ export function speak(language: Language): string {
 
 export function sentence(code: string): string {
   return texts.errors[code] ?? texts.errors.other ?? code;
+}
+
+/** What there is to say of a call of ours. */
+export function newsOf({ sub, state, code }: Outgoing): string {
+  if (state !== "refused") return texts.ring.states[state](sub);
+  return texts.ring.refused[code]?.(sub) ?? `${sub}: ${sentence(code)}`;
 }

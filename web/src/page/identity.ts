@@ -1,0 +1,78 @@
+/**
+ * Who we are by the word of an application: the join token that its link brings after `#token=`. It is kept for
+ * this tab alone, a reload included, and taken out of the address, so that no link that is passed on holds it.
+ */
+import { createEvents } from "../mesh/events.ts";
+
+export interface Claims {
+  sub: string;
+  name: string;
+  /** The meeting it is good for; "*": any. */
+  meeting: string;
+}
+
+const tokenKey = "signald.token";
+
+function createIdentity() {
+  const events = createEvents<{ change: undefined }>();
+  let token = "";
+  let claims: Claims | null = null;
+
+  function set(next: string): void {
+    claims = claimsOf(next);
+    token = claims ? next : "";
+    try {
+      if (token === "") sessionStorage.removeItem(tokenKey);
+      else sessionStorage.setItem(tokenKey, token);
+    } catch {
+      // Private mode: until the page is reloaded.
+    }
+    events.emit("change", undefined);
+  }
+
+  return {
+    on: events.on,
+    /** What the token says. Whether that is true, the server knows. */
+    claims: () => claims,
+    token: () => token,
+    /** The token, if it is good for that meeting; else "": one joins without. */
+    tokenFor: (key: string) => (claims && (claims.meeting === "*" || claims.meeting === key) ? token : ""),
+
+    /** Takes the token that the address brings, or else the one that this tab has had. */
+    take(): void {
+      const brought = new URLSearchParams(location.hash.slice(1)).get("token");
+      if (brought !== null) {
+        history.replaceState(history.state, "", location.pathname + location.search);
+        set(brought);
+      } else if (token === "") {
+        const kept = read();
+        if (kept !== "") set(kept);
+      }
+    },
+
+    forget: () => set(""),
+  };
+}
+
+function read(): string {
+  try {
+    return sessionStorage.getItem(tokenKey) ?? "";
+  } catch {
+    return "";
+  }
+}
+
+/** What a JWT says, unverified; null if it is none. */
+export function claimsOf(token: string): Claims | null {
+  try {
+    const coded = (token.split(".")[1] ?? "").replaceAll("-", "+").replaceAll("_", "/");
+    const bytes = Uint8Array.from(atob(coded), (char) => char.charCodeAt(0));
+    const { sub, name, meeting } = JSON.parse(new TextDecoder().decode(bytes));
+    if (typeof sub !== "string" || sub === "" || typeof meeting !== "string") return null;
+    return { sub, name: typeof name === "string" && name !== "" ? name : sub, meeting };
+  } catch {
+    return null;
+  }
+}
+
+export const identity = createIdentity();
