@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -119,5 +120,30 @@ func TestPollingNeedsStickySessions(t *testing.T) {
 	}
 	if status, body := ask(n[0].URL, http.MethodPost, sid, "40"); status != http.StatusOK {
 		t.Errorf("at its own node: %d %s", status, body)
+	}
+}
+
+// TestNodesBehindNginxAreRestartedOneAfterTheOther: nginx must take a node back at once, or it has none when
+// the next is stopped.
+func TestNodesBehindNginxAreRestartedOneAfterTheOther(t *testing.T) {
+	n := clusterOf(t, 2, "SIGNALD_BEHIND_PROXY=true", "SIGNALD_TRUSTED_PROXIES=127.0.0.1/32")
+	for _, node := range n {
+		node.Start()
+	}
+	text, err := os.ReadFile("../../deploy/nginx/two-nodes.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := loopback(t)
+	nginx(t, addr, strings.NewReplacer("signald-1:8080", strings.TrimPrefix(n[0].URL, "http://"), "signald-2:8080", strings.TrimPrefix(n[1].URL, "http://"),
+		"listen 8080", "listen "+addr).Replace(string(text)))
+	for _, i := range []int{0, 1, 0} { // ip_hash may prefer either
+		n[i].Stop(ctx(t))
+		for range 4 {
+			if resp, body := do(t, from("127.0.0.1"), "GET", "http://"+addr+"/readyz", ""); resp.StatusCode != http.StatusOK {
+				t.Errorf("node %d is stopped: %d %s", i, resp.StatusCode, body)
+			}
+		}
+		n[i].Start()
 	}
 }
