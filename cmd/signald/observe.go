@@ -163,6 +163,13 @@ func (o observedStore) Purge(ctx context.Context, now time.Time) error {
 	return err
 }
 
+func (o observedStore) PurgeMessages(ctx context.Context, now time.Time) error {
+	began := time.Now()
+	err := o.Store.PurgeMessages(ctx, now)
+	o.called("purge_messages", began, err)
+	return err
+}
+
 func (o observedStore) RegisterNode(ctx context.Context, nodeID string) error {
 	began := time.Now()
 	err := o.Store.RegisterNode(ctx, nodeID)

@@ -92,10 +92,13 @@ func (s *Store) Attendance(ctx context.Context, meetingID string) ([]Attendee, e
 	return list, err
 }
 
-// Purge deletes what has had its time: bans, admissions, attendance; and what the database's files still hold
-// of anything that was deleted, where we can.
+// Purge deletes what has had its time: bans, admissions, attendance, messages; and what the database's files
+// still hold of anything that was deleted, where we can.
 func (s *Store) Purge(ctx context.Context, now time.Time) error {
 	t := []any{s.d.time(now)}
+	if err := s.PurgeMessages(ctx, now); err != nil {
+		return err
+	}
 	err := s.write(ctx, "purge",
 		statement{sql: `DELETE FROM bans WHERE until < $1`, args: t},
 		statement{sql: `DELETE FROM admissions WHERE until < $1`, args: t},

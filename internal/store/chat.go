@@ -99,11 +99,6 @@ func (t *Tx) Revoke(m *Message) {
 	})
 }
 
-// forgetMessages is when the last has left: nobody may read them any more.
-func (t *Tx) forgetMessages() {
-	t.queue = append(t.queue, statement{sql: `DELETE FROM messages WHERE meeting_id = $1`, args: []any{t.locked.MeetingID}})
-}
-
 func oneMessage(list []Message) (Message, error) {
 	if len(list) == 0 {
 		return Message{}, ErrMessageNotFound
@@ -132,8 +127,8 @@ func (s *Store) MessageByClient(ctx context.Context, from, clientID string) (Mes
 const inOrder = `CASE WHEN m.rev > $2 THEN m.rev ELSE m.last_rev END`
 
 // Messages lists what a participant has missed after a revision, at most limit: messages that were said
-// after it and changes of earlier ones, in order. own: those that it sent, too. Nobody in the meeting,
-// nothing missed.
+// after it and changes of earlier ones, in order. own: those that it sent, too. What it was in past seats,
+// it is still. Nobody in the meeting, nothing missed.
 func (s *Store) Messages(ctx context.Context, meetingID, peerID string, after int64, limit int, own bool) ([]Message, error) {
 	var t texts
 	t.indexed("meeting id", meetingID)
@@ -142,9 +137,14 @@ func (s *Store) Messages(ctx context.Context, meetingID, peerID string, after in
 		return nil, t.err
 	}
 	q, list := messagesQuery(statement{
-		sql: `SELECT ` + messageColumns + ` FROM messages m JOIN participants p ON p.peer_id = $3 AND p.meeting_id = m.meeting_id
+		sql: `WITH self AS (
+				SELECT p.peer_id FROM participants p WHERE p.peer_id = $3 UNION ALL
+				SELECT r.peer_id FROM chat_readers r JOIN participants p ON p.reader = r.reader WHERE p.peer_id = $3
+			)
+			SELECT ` + messageColumns + ` FROM messages m JOIN participants p ON p.peer_id = $3 AND p.meeting_id = m.meeting_id
 			WHERE m.meeting_id = $1 AND m.last_rev > $2 AND m.rev > p.joined_rev
-			AND (m.to_peer = '' OR m.to_peer = $3 OR m.from_peer = $3) AND ($4 OR m.from_peer <> $3 OR m.rev <= $2)
+			AND (m.to_peer = '' OR m.to_peer IN (SELECT peer_id FROM self) OR m.from_peer IN (SELECT peer_id FROM self))
+			AND ($4 OR m.rev <= $2 OR m.from_peer NOT IN (SELECT peer_id FROM self))
 			ORDER BY ` + inOrder + ` LIMIT $5`,
 		args: []any{meetingID, after, peerID, own, limit},
 	})

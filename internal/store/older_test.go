@@ -48,6 +48,8 @@ var oldRows = []struct {
 	{4, "attendance", `INSERT INTO attendance VALUES ('p_a', 'k', 'a', 'A', 'guest', {then}, NULL, NULL)`},
 
 	{5, "messages", `INSERT INTO messages VALUES ('k', 6, 6, 'm', 'c', 'p_a', 'A', '', 'hello', NULL, {then}, {false})`},
+
+	{7, "chat_readers", `INSERT INTO chat_readers VALUES ('p_c', 'k', 'p_c', 5, {secret}, {later})`},
 }
 
 // The hashes of those rows, as the program of the time wrote them.

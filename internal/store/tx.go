@@ -70,7 +70,7 @@ func (s *Store) InMeeting(ctx context.Context, meetingID string, fn func(ctx con
 			return t.err
 		}
 		if t.people.all() == 0 && t.before.all() > 0 {
-			t.forgetMessages()
+			t.leaveMessages()
 			t.emptied()
 		}
 		if err := t.saveState(); err != nil {
@@ -125,11 +125,12 @@ func (t *Tx) saveState() error {
 		return fmt.Errorf("revision set back from %d to %d", a.Rev, b.Rev)
 	}
 	same := a.Rev == b.Rev && a.Policy == b.Policy && a.Live == b.Live && bytes.Equal(a.PasswordHash, b.PasswordHash) &&
-		bytes.Equal(a.HostKeyHash, b.HostKeyHash) && equalPtr(stampPtr(a.ExpiresAt), stampPtr(b.ExpiresAt))
+		bytes.Equal(a.HostKeyHash, b.HostKeyHash) && equalPtr(stampPtr(a.ExpiresAt), stampPtr(b.ExpiresAt)) &&
+		equalPtr(stampPtr(a.MessagesUntil), stampPtr(b.MessagesUntil))
 	if !same {
 		t.queue = append(t.queue, statement{sql: updateState, args: []any{
 			a.MeetingID, b.Rev, jsonText(b.Policy), optBytes(b.PasswordHash), optBytes(b.HostKeyHash), optTime(t.s.d, b.ExpiresAt),
-			jsonText(b.Live),
+			jsonText(b.Live), optTime(t.s.d, b.MessagesUntil),
 		}})
 	}
 	return nil
@@ -234,6 +235,7 @@ func (t *Tx) Insert(ctx context.Context, p Participant) error {
 	t.present[p.PeerID], t.seen[p.PeerID] = true, p
 	t.people.there++
 	t.happened(ParticipantJoined, p, "")
+	t.findMessages()
 	t.came(p)
 	return nil
 }
@@ -264,8 +266,8 @@ func (t *Tx) Update(ctx context.Context, p Participant) error {
 	return nil
 }
 
-// Delete removes the row of who leaves for this reason, or has left and does not return;
-// ErrParticipantNotFound at once.
+// Delete removes the row of who leaves for this reason, or has left and does not return. In a meeting with
+// a retention it may read on, but not if it was removed (Kicked, Banned); ErrParticipantNotFound at once.
 func (t *Tx) Delete(ctx context.Context, peerID, reason string) error {
 	if err := t.mustBePresent(ctx, peerID); err != nil {
 		return err
@@ -276,6 +278,7 @@ func (t *Tx) Delete(ctx context.Context, peerID, reason string) error {
 		t.people.there--
 		t.went(peerID)
 	}
+	t.readsOn(t.seen[peerID], reason)
 	t.queue = append(t.queue, statement{sql: deleteParticipant, args: []any{peerID, t.locked.MeetingID}})
 	t.present[peerID] = false
 	t.happened(ParticipantLeft, t.seen[peerID], reason)

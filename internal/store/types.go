@@ -84,7 +84,9 @@ type State struct {
 	CreatedAt    time.Time
 	ExpiresAt    *time.Time
 	Live         Live
-	Retention    time.Duration // of the attendance, from when the last has left; whole seconds. It never changes
+	Retention    time.Duration // of messages and attendance, from when the last has left; whole seconds. It never changes
+
+	MessagesUntil *time.Time // when what was said goes; nil while somebody is there, or nothing is kept
 
 	Waiting []Waiting // in the lobby, in order; read by Snapshot alone
 }

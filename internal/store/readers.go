@@ -1,0 +1,144 @@
+package store
+
+import (
+	"context"
+	"time"
+)
+
+// Who leaves a meeting with a retention is a reader: whoever has the token that the seat was held with
+// last may, once in the meeting again, read on from there. One who comes back so several times is one
+// reader with several seats. Who was removed is none.
+
+// asReader makes readers of participants, until $2. What is kept is read from their rows as they were.
+const asReader = `INSERT INTO chat_readers (peer_id, meeting_id, reader, joined_rev, token_hash, until)
+	SELECT peer_id, meeting_id, ` + readerOf + `, joined_rev, resume_hash, $2 FROM participants WHERE `
+
+const (
+	readerOf  = `CASE WHEN reader = '' THEN peer_id ELSE reader END` // the one that a participant is
+	onceAgain = ` ON CONFLICT (peer_id) DO UPDATE SET token_hash = excluded.token_hash, until = excluded.until`
+)
+
+// readsOn keeps who leaves as a reader, unless it is removed.
+func (t *Tx) readsOn(p Participant, reason string) {
+	const same = ` chat_readers.reader = (SELECT ` + readerOf + ` FROM participants WHERE peer_id = $1)`
+	switch {
+	case t.state.Retention == 0:
+	case reason == Kicked || reason == Banned:
+		t.queue = append(t.queue, statement{sql: `DELETE FROM chat_readers WHERE` + same, args: []any{p.PeerID}})
+	case p.Protocol >= 2 && len(p.ResumeHash) > 0:
+		args := []any{p.PeerID, t.s.d.time(time.Now().Add(t.state.Retention))}
+		t.queue = append(t.queue,
+			statement{sql: asReader + `peer_id = $1` + onceAgain, args: args},
+			statement{sql: `UPDATE chat_readers SET until = $2 WHERE` + same, args: args})
+	}
+}
+
+// ReadOn makes a participant of this meeting the reader that the token of this hash is of, so that what
+// that one may read is its own. It answers the seats that it had before; none if there is no such reader.
+// Its seat may still be there: one whose connection broke comes back before it was given up.
+func (t *Tx) ReadOn(ctx context.Context, peerID string, hash []byte) ([]string, error) {
+	if err := key("peer id", peerID); err != nil {
+		return nil, err
+	}
+	if t.state.Retention == 0 {
+		return nil, t.err
+	}
+	const reader = `FROM chat_readers r WHERE r.meeting_id = participants.meeting_id AND r.token_hash = $3 AND r.until > $4`
+	now := time.Now()
+	t.queue = append(t.queue, statement{
+		sql:  asReader + `meeting_id = $1 AND resume_hash = $3 AND peer_id <> $4` + onceAgain,
+		args: []any{t.locked.MeetingID, t.s.d.time(now.Add(t.state.Retention)), someBytes(hash), peerID},
+	}, statement{
+		sql: `UPDATE participants SET reader = (SELECT r.reader ` + reader + `), joined_rev = (SELECT r.joined_rev ` + reader + `)
+			WHERE peer_id = $1 AND meeting_id = $2 AND EXISTS (SELECT 1 ` + reader + `)`,
+		args: []any{peerID, t.locked.MeetingID, someBytes(hash), t.s.d.time(now)},
+	})
+	return t.PastSeats(ctx, peerID)
+}
+
+// PastSeats are those that a participant had in this meeting before, as far as it has shown that, in
+// order of their names. Where nothing is retained it asks nothing.
+func (t *Tx) PastSeats(ctx context.Context, peerID string) (list []string, err error) {
+	if t.state.Retention == 0 {
+		return nil, t.err
+	}
+	if err := key("peer id", peerID); err != nil {
+		return nil, err
+	}
+	err = t.ask(ctx, query{
+		statement{
+			sql: `SELECT r.peer_id FROM chat_readers r JOIN participants p ON p.reader = r.reader
+				WHERE p.peer_id = $1 AND p.meeting_id = $2 ORDER BY r.peer_id`,
+			args: []any{peerID, t.locked.MeetingID},
+		},
+		func(r row) error {
+			var id string
+			err := r.Scan(&id)
+			list = append(list, id)
+			return err
+		},
+	})
+	return list, err
+}
+
+// Unread takes back that one who has left may read on.
+func (t *Tx) Unread(peerID string) {
+	t.queue = append(t.queue, statement{
+		sql:  `DELETE FROM chat_readers WHERE meeting_id = $1 AND reader IN (SELECT reader FROM chat_readers WHERE peer_id = $2)`,
+		args: []any{t.locked.MeetingID, peerID},
+	})
+}
+
+// leaveMessages is when the last has left: what was said is kept for the retention, or as long as
+// anybody could come to read it. With none it goes now.
+func (t *Tx) leaveMessages() {
+	now := time.Now()
+	until := now.Add(t.state.Retention)
+	if end := t.state.ExpiresAt; end != nil && end.Before(until) {
+		until = *end
+	}
+	if !until.After(now) {
+		t.forgetMessages()
+		return
+	}
+	t.state.MessagesUntil = &until
+}
+
+// findMessages is when somebody comes: what was said stays, unless its time was up before.
+func (t *Tx) findMessages() {
+	until := t.state.MessagesUntil
+	if until == nil {
+		return
+	}
+	if time.Now().Before(*until) {
+		t.state.MessagesUntil = nil
+		return
+	}
+	t.forgetMessages()
+}
+
+// forgetMessages deletes what was said, and who might read it.
+func (t *Tx) forgetMessages() {
+	t.state.MessagesUntil = nil
+	meeting := []any{t.locked.MeetingID}
+	t.queue = append(t.queue, statement{sql: `DELETE FROM messages WHERE meeting_id = $1`, args: meeting})
+	if t.state.Retention > 0 {
+		t.queue = append(t.queue, statement{sql: `DELETE FROM chat_readers WHERE meeting_id = $1`, args: meeting})
+	}
+}
+
+// PurgeMessages deletes what was said in meetings that have been empty for their retention, and those
+// who left longer ago than that, but not the past seats of who is there. A statement sees a meeting's
+// messages and when they are to go as of one moment: who comes meanwhile loses nothing of the new ones.
+func (s *Store) PurgeMessages(ctx context.Context, now time.Time) error {
+	const over = `(SELECT meeting_id FROM meeting_state WHERE messages_until < $1)`
+	t := []any{s.d.time(now)}
+	return s.write(ctx, "purge the messages",
+		statement{sql: `DELETE FROM messages WHERE meeting_id IN ` + over, args: t},
+		statement{sql: `DELETE FROM chat_readers WHERE meeting_id IN ` + over, args: t},
+		statement{sql: `DELETE FROM chat_readers WHERE until < $1
+			AND NOT EXISTS (SELECT 1 FROM participants p WHERE p.reader = chat_readers.reader)`, args: t},
+		statement{sql: `UPDATE meeting_state SET messages_until = NULL WHERE messages_until < $1
+			AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.meeting_id = meeting_state.meeting_id)`, args: t},
+	)
+}
