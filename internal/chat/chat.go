@@ -13,6 +13,7 @@ import (
 	"crypto/rand"
 	"encoding/base32"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -116,10 +117,15 @@ func (s *Service) Revoke(ctx context.Context, seat *participants.Seat, messageID
 		if m, err = tx.Message(ctx, messageID); err != nil {
 			return err
 		}
+		seats, err := tx.PastSeats(ctx, p.PeerID)
+		if err != nil {
+			return err
+		}
+		self := func(peerID string) bool { return peerID == p.PeerID || slices.Contains(seats, peerID) }
 		switch {
-		case m.To != "" && m.To != p.PeerID && m.From != p.PeerID:
+		case m.To != "" && !self(m.To) && !self(m.From):
 			return store.ErrMessageNotFound
-		case m.From != p.PeerID && p.Role == participants.Guest:
+		case !self(m.From) && p.Role == participants.Guest:
 			return fault.New(fault.Forbidden).WithMessage("Only its sender or a host can revoke a message.")
 		case m.Revoked: // done before
 			return nil

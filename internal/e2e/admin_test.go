@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // the tests look into the databases themselves
 	"github.com/redis/go-redis/v9"
@@ -76,49 +77,52 @@ func TestAdminEndsAMeetingOnEveryNode(t *testing.T) {
 	})
 }
 
-// TestNothingButTheAuditStaysOfAMeeting looks through every table, and through Redis.
+// TestNothingButTheAuditStaysOfAMeeting looks through every table, and through Redis: when the last has left,
+// or when the retention is over that the meeting was created with.
 func TestNothingButTheAuditStaysOfAMeeting(t *testing.T) {
 	t.Parallel()
-	t.Run("SQLite", func(t *testing.T) {
-		t.Parallel()
-		file := filepath.Join(t.TempDir(), "signald.db")
-		n := testnode.New(t, "SIGNALD_DATABASE_URL=sqlite:"+file, "SIGNALD_TRUSTED_PROXIES=127.0.0.1/32", "SIGNALD_GRACE=100ms")
-		n.Start()
-		secret := runAndEmpty(t, []*testnode.Node{n}, "sqlite", "file:"+file+"?mode=ro", nil)
-		n.Stop(ctx(t))
-		b, err := os.ReadFile(file) // free pages, too
-		if err != nil || !contains(string(b), "Name-of-it") {
-			t.Fatalf("%d bytes, %v", len(b), err)
-		}
-		for _, s := range secret {
-			if contains(string(b), s) {
-				t.Errorf("the file has %s", s)
+	for name, retention := range map[string]int{"AtOnce": 0, "AfterItsRetention": 1} {
+		t.Run("SQLite"+name, func(t *testing.T) {
+			t.Parallel()
+			file := filepath.Join(t.TempDir(), "signald.db")
+			n := testnode.New(t, "SIGNALD_DATABASE_URL=sqlite:"+file, "SIGNALD_TRUSTED_PROXIES=127.0.0.1/32", "SIGNALD_GRACE=100ms")
+			n.Start()
+			secret := runAndEmpty(t, []*testnode.Node{n}, "sqlite", "file:"+file+"?mode=ro", nil, retention)
+			n.Stop(ctx(t))
+			b, err := os.ReadFile(file) // free pages, too
+			if err != nil || !contains(string(b), "Name-of-it") {
+				t.Fatalf("%d bytes, %v", len(b), err)
 			}
-		}
-	})
-	t.Run("PostgreSQLAndRedis", func(t *testing.T) {
-		t.Parallel()
-		url := testpg.URL(t)
-		options, err := redis.ParseURL(testredis.New(t).URL)
-		if err != nil {
-			t.Fatal(err)
-		}
-		cache := redis.NewClient(options)
-		t.Cleanup(func() { _ = cache.Close() })
-		n := clusterOf(t, 2, "SIGNALD_DATABASE_URL="+url, "SIGNALD_REDIS_URL=redis://"+options.Addr, "SIGNALD_TRUSTED_PROXIES=127.0.0.1/32", "SIGNALD_GRACE=100ms")
-		for _, node := range n {
-			node.Start()
-		}
-		runAndEmpty(t, n, "pgx", url, cache)
-	})
+			for _, s := range secret {
+				if contains(string(b), s) {
+					t.Errorf("the file has %s", s)
+				}
+			}
+		})
+		t.Run("PostgreSQLAndRedis"+name, func(t *testing.T) {
+			t.Parallel()
+			url := testpg.URL(t)
+			options, err := redis.ParseURL(testredis.New(t).URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cache := redis.NewClient(options)
+			t.Cleanup(func() { _ = cache.Close() })
+			n := clusterOf(t, 2, "SIGNALD_DATABASE_URL="+url, "SIGNALD_REDIS_URL=redis://"+options.Addr, "SIGNALD_TRUSTED_PROXIES=127.0.0.1/32", "SIGNALD_GRACE=100ms")
+			for _, node := range n {
+				node.Start()
+			}
+			runAndEmpty(t, n, "pgx", url, cache, retention)
+		})
+	}
 }
 
-func runAndEmpty(t *testing.T, n []*testnode.Node, driver, dsn string, cache *redis.Client) (secret []string) {
+func runAndEmpty(t *testing.T, n []*testnode.Node, driver, dsn string, cache *redis.Client, retention int) (secret []string) {
 	t.Helper()
 	last := n[len(n)-1]
 	const creator, visitor = "203.0.113.99", "198.51.100.98"
-	_, body := do(t, http.DefaultClient, "POST", n[0].URL+"/api/v1/meetings", `{"meeting_id":"the-key-of-it","name":"Name-of-it","password":"password-of-it"}`,
-		"X-Forwarded-For", creator)
+	_, body := do(t, http.DefaultClient, "POST", n[0].URL+"/api/v1/meetings",
+		fmt.Sprintf(`{"meeting_id":"the-key-of-it","name":"Name-of-it","password":"password-of-it","retention_s":%d}`, retention), "X-Forwarded-For", creator)
 	if !strings.Contains(body, "the-key-of-it") {
 		t.Fatal(body)
 	}
@@ -170,19 +174,26 @@ func runAndEmpty(t *testing.T, n []*testnode.Node, driver, dsn string, cache *re
 			t.Fatal(err)
 		}
 	}
-	found = everything(t, db, cache)
-	for place, text := range found {
-		for _, s := range append(secret, creator) {
-			if s == creator && place == "meetings" {
-				continue
+	remains := func() (list []string) {
+		found = everything(t, db, cache)
+		for place, text := range found {
+			for _, s := range append(secret, creator) {
+				if contains(text, s) && (s != creator || place != "meetings") {
+					list = append(list, fmt.Sprintf("%s has %s: %q", place, s, text))
+				}
 			}
-			if contains(text, s) {
-				t.Errorf("%s has %s: %q", place, s, text)
+			if place != "meetings" && place != "meeting_state" && contains(text, "the-key-of-it") {
+				list = append(list, fmt.Sprintf("%s has the key: %q", place, text))
 			}
 		}
-		if place != "meetings" && place != "meeting_state" && contains(text, "the-key-of-it") {
-			t.Errorf("%s has the key: %q", place, text)
-		}
+		return list
+	}
+	left := remains()
+	for deadline := time.Now().Add(time.Minute); retention > 0 && len(left) > 0 && time.Now().Before(deadline); left = remains() {
+		time.Sleep(100 * time.Millisecond)
+	}
+	for _, what := range left {
+		t.Error(what)
 	}
 	if !contains(found["meetings"], creator) || !contains(found["meetings"], "the-key-of-it") {
 		t.Errorf("the audit: %q", found["meetings"])

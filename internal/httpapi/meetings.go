@@ -51,7 +51,7 @@ type newMeeting struct {
 	ExpiresIn int64  `json:"expires_in_s" doc:"seconds from now, at most ten years"`
 
 	Attendance bool  `json:"attendance" doc:"keep who was there and when; said to all"`
-	Retention  int64 `json:"retention_s" doc:"keep that for so many seconds after the last has left, at most 90 days"`
+	Retention  int64 `json:"retention_s" doc:"keep that, and what was said, for so many seconds after the last has left, at most 90 days; said to all"`
 
 	Policy struct {
 		Camera   *bool `json:"camera"`

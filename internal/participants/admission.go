@@ -32,6 +32,8 @@ type admission struct {
 	admission      []byte // the hash of the admission that it comes in by, if the lobby asks for one
 	admissionToken string // the client's, if it is new
 
+	past []string // the seats that it had before, and whose messages it may read
+
 	role string // that a token gives; empty: nobody vouches
 
 	// what was decided: a place in the lobby, or a seat
@@ -47,7 +49,7 @@ type admission struct {
 // decide admits the join or says why not. It runs under the meeting's lock.
 func (a *admission) decide(ctx context.Context, tx *store.Tx) error {
 	st := tx.State()
-	a.changes, a.waits, a.admission = nil, nil, nil
+	a.changes, a.waits, a.admission, a.past = nil, nil, nil, nil
 	if st.ExpiresAt != nil && time.Now().After(*st.ExpiresAt) {
 		return fault.New(fault.MeetingEnded)
 	}
@@ -89,6 +91,9 @@ func (a *admission) decide(ctx context.Context, tx *store.Tx) error {
 	if err := tx.Insert(ctx, a.who); err != nil {
 		return err
 	}
+	if err := a.readOn(ctx, tx); err != nil {
+		return err
+	}
 	if isHost {
 		return a.winBack(ctx, tx)
 	}
@@ -96,6 +101,24 @@ func (a *admission) decide(ctx context.Context, tx *store.Tx) error {
 		return a.succeed(ctx, tx)
 	}
 	return nil
+}
+
+// readOn lets someone new read what was said to the seat whose last token it shows.
+// Of a token that is good for nothing it is not told: it may be here all the same.
+func (a *admission) readOn(ctx context.Context, tx *store.Tx) error {
+	if a.join.PastToken == "" || a.join.Version < 2 {
+		return nil
+	}
+	hash := HashSecret(a.join.PastToken)
+	was, err := tx.ByResume(ctx, hash) // it may not have been given up yet
+	if err != nil && !errors.Is(err, store.ErrParticipantNotFound) {
+		return err
+	}
+	if kind, bad := removed(ctx, tx, was); bad != nil || err == nil && kind != "" {
+		return bad
+	}
+	a.past, err = tx.ReadOn(ctx, a.peerID, hash)
+	return err
 }
 
 // mayEnter asks what only the host key spares one: that nobody has removed this
@@ -211,6 +234,9 @@ func (a *admission) resume(ctx context.Context, tx *store.Tx) error {
 		return err
 	}
 	a.who, a.resumed, a.cameFrom = p, true, p.NodeID
+	if a.past, err = tx.PastSeats(ctx, p.PeerID); err != nil {
+		return err
+	}
 	if p.State == store.Returning || a.join.Fresh {
 		return a.comeAnew(ctx, tx)
 	}

@@ -144,6 +144,6 @@ func stateOf(st store.State) rooms.State {
 	return rooms.State{
 		Camera: st.Policy.Camera, Speak: st.Policy.Speak, Rename: st.Policy.Rename, Chat: st.Policy.Chat,
 		Locked: st.Policy.Locked, Lobby: st.Policy.Lobby, Takeover: st.Policy.Takeover, MaxPeers: st.Policy.MaxPeers,
-		Password: len(st.PasswordHash) > 0, Attendance: st.Policy.Attendance, Spotlight: st.Live.Spotlight,
+		Password: len(st.PasswordHash) > 0, Attendance: st.Policy.Attendance, Retention: int64(st.Retention / time.Second), Spotlight: st.Live.Spotlight,
 	}
 }

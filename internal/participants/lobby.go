@@ -352,13 +352,22 @@ func (s *Service) dropWaiting(ctx context.Context, meetingID string, about func(
 	return s.settle(meetingID, changes, err)
 }
 
-// purgeEvery is how often what has had its time is deleted.
-const purgeEvery = time.Minute
+// How often what has had its time is deleted. Messages are the dearest of it to those who wrote them; the
+// rest comes with tidying up the database's files.
+const (
+	purgeMessagesEvery = 10 * time.Second
+	purgeEvery         = time.Minute
+)
 
 func (s *Service) purge(ctx context.Context) error {
-	if time.Since(s.purged) < purgeEvery {
-		return nil
+	now := time.Now()
+	switch {
+	case now.Sub(s.purged) >= purgeEvery:
+		s.purged, s.purgedMessages = now, now
+		return s.store.Purge(ctx, now)
+	case now.Sub(s.purgedMessages) >= purgeMessagesEvery:
+		s.purgedMessages = now
+		return s.store.PurgeMessages(ctx, now)
 	}
-	s.purged = time.Now()
-	return s.store.Purge(ctx, s.purged)
+	return nil
 }

@@ -40,6 +40,7 @@ type Store interface {
 	Nodes(ctx context.Context) (map[string]time.Time, error)
 	Gone(ctx context.Context, nodes []string, limit int) ([]store.Gone, error)
 	Purge(ctx context.Context, now time.Time) error
+	PurgeMessages(ctx context.Context, now time.Time) error
 	Meeting(ctx context.Context, id string) (store.Meeting, store.State, int, error)
 }
 
@@ -93,12 +94,13 @@ type Service struct {
 	rooms *rooms.Rooms
 	opts  Options
 
-	missed   atomic.Bool      // messages of other nodes may be lost
-	compared time.Time        // Run's own
-	healthy  time.Time        // Run's own: since when the store has answered every sweep
-	behind   map[string]int64 // Run's own: rosters that were behind, and what they were behind of
-	leases   map[string]sign  // Run's own: of all nodes
-	purged   time.Time        // Run's own
+	missed         atomic.Bool      // messages of other nodes may be lost
+	compared       time.Time        // Run's own
+	healthy        time.Time        // Run's own: since when the store has answered every sweep
+	behind         map[string]int64 // Run's own: rosters that were behind, and what they were behind of
+	leases         map[string]sign  // Run's own: of all nodes
+	purged         time.Time        // Run's own
+	purgedMessages time.Time        // Run's own
 
 	gone map[store.Gone]time.Time // Run's own: since when they were seen so
 
@@ -158,7 +160,8 @@ type Joined struct {
 	ResumeToken string
 	Resumed     bool
 
-	AdmissionToken string // spares the lobby from now on; empty unless it was new
+	AdmissionToken string   // spares the lobby from now on; empty unless it was new
+	Past           []string // the seats that it had before, and whose messages it may read
 
 	Wait *Wait // if there is no seat yet: its place in the lobby, and nothing else here
 }
@@ -216,7 +219,7 @@ func (s *Service) seat(ctx context.Context, a *admission) (*Joined, error) {
 			Member: member, MeetingID: a.join.MeetingID, PeerID: a.who.PeerID, UserID: a.who.UserID,
 			Role: a.who.Role, Protocol: a.who.Protocol, connID: a.conn.ID,
 		},
-		Roster: roster, State: a.state, ResumeToken: a.token, Resumed: a.resumed, AdmissionToken: a.admissionToken,
+		Roster: roster, State: a.state, ResumeToken: a.token, Resumed: a.resumed, AdmissionToken: a.admissionToken, Past: a.past,
 	}, nil
 }
 

@@ -51,16 +51,10 @@ func (a *admission) comeAnew(ctx context.Context, tx *store.Tx) error {
 // mayReturn asks what may have come to pass since it left: someone else has the last
 // place, or it was removed with its other connections.
 func (a *admission) mayReturn(ctx context.Context, tx *store.Tx) error {
-	if !rooms.Leads(a.who.Role) {
-		bans, err := tx.Bans(ctx)
-		if err != nil {
-			return err
-		}
-		for _, b := range bans {
-			if b.Holds(a.who.UserID, store.Network(a.who.IP), time.Now()) {
-				return refusal(b.Kind)
-			}
-		}
+	if kind, err := removed(ctx, tx, a.who); err != nil {
+		return err
+	} else if kind != "" {
+		return refusal(kind)
 	}
 	if tx.Count() >= tx.State().Policy.MaxPeers {
 		return fault.New(fault.MeetingFull)
@@ -81,6 +75,24 @@ func findReturning(ctx context.Context, tx *store.Tx, peerID string) (store.Part
 	return list[i], nil
 }
 
+// removed tells of one that has left whether it was removed since, with its other
+// connections, and how.
+func removed(ctx context.Context, tx *store.Tx, p store.Participant) (kind string, err error) {
+	if rooms.Leads(p.Role) {
+		return "", nil
+	}
+	bans, err := tx.Bans(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, b := range bans {
+		if b.Holds(p.UserID, store.Network(p.IP), time.Now()) {
+			return b.Kind, nil
+		}
+	}
+	return "", nil
+}
+
 // giveUp ends the wait for one who has not returned. Everybody knows that it has
 // left; but only now may somebody else be the host.
 func (s *Service) giveUp(ctx context.Context, gone store.Presence) error {
@@ -96,6 +108,11 @@ func (s *Service) giveUp(ctx context.Context, gone store.Presence) error {
 		}
 		if err := tx.Delete(ctx, p.PeerID, ReasonLeave); err != nil {
 			return err
+		}
+		if gone, err := removed(ctx, tx, p); err != nil {
+			return err
+		} else if gone != "" {
+			tx.Unread(p.PeerID)
 		}
 		if live := &tx.State().Live; live.Acting == p.PeerID {
 			live.Acting, live.ActingWas = "", ""

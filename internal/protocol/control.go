@@ -132,9 +132,10 @@ func (m *Moderate) Validate() error {
 // MeetingState is what of a meeting its host can change, as all its members know it.
 type MeetingState struct {
 	Policy     Policy  `json:"policy"`
-	Password   bool    `json:"password"`   // there is one
-	Attendance bool    `json:"attendance"` // who was there and when is kept
-	Spotlight  *string `json:"spotlight"`  // the peer that all are to look at, or null
+	Password   bool    `json:"password"`    // there is one
+	Attendance bool    `json:"attendance"`  // who was there and when is kept
+	Retention  int64   `json:"retention_s"` // for so long after the last has left, and what was said, too
+	Spotlight  *string `json:"spotlight"`   // the peer that all are to look at, or null
 }
 
 // RoomState is S→C "room_state": the meeting's state as of Rev.

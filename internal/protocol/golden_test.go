@@ -73,6 +73,9 @@ var fromClients = map[string]payload{
 		MeetingID: "K7F3", UserID: "王宇", Name: "王宇", Version: 2, Memo: "from the sales team",
 		Ticket: "w_1a2b3c4d5e6f7g8h.AAAAAAAAAAAAAAAAAAAAAA", AdmissionToken: "at_AAAAAAAAAAAAAAAAAAAAAA",
 	},
+	"join_past": &protocol.Join{
+		MeetingID: "K7F3", UserID: "王宇", Name: "王宇", Version: 2, PastToken: "rt_AAAAAAAAAAAAAAAAAAAAAA",
+	},
 	"control": &protocol.Control{
 		MeetingID: "K7F3", Camera: ptr(false), Speak: ptr(true), Rename: ptr(true), Chat: ptr(false), Locked: ptr(true),
 		Lobby: ptr(true), Takeover: ptr(true), Password: ptr("open sesame"), Spotlight: ptr("p_1a2b3c4d5e6f7g8h"),
@@ -123,9 +126,10 @@ var fromServer = map[string]any{
 		Status: "success", Message: "User 王宇 joined meeting 7h2k9m4p0qrstvwx3z8y.", OK: true,
 		MeetingID: "7h2k9m4p0qrstvwx3z8y", PeerID: "p_9c8b7a6d5e4f3g2h", Rev: 41, Role: "host", Resumed: true,
 		ResumeToken: "rt_AAAAAAAAAAAAAAAAAAAAAA", ResumeTTLMS: 10000, AdmissionToken: "at_AAAAAAAAAAAAAAAAAAAAAA",
-		Peers:      []protocol.Peer{polite(king, false), polite(away(ada), true)},
-		Meeting:    protocol.Meeting{Name: "周会", MeetingState: state},
-		ICEServers: ice, ICETTL: 3600,
+		PastPeerIDs: []string{"p_0a0b0c0d0e0f0g0h"},
+		Peers:       []protocol.Peer{polite(king, false), polite(away(ada), true)},
+		Meeting:     protocol.Meeting{Name: "周会", MeetingState: state},
+		ICEServers:  ice, ICETTL: 3600,
 	},
 	"join_response_v1": protocol.Joined{
 		Status: "success", Message: "User 王宇 joined meeting K7F3.", Room: blobs, OK: true,
@@ -146,7 +150,7 @@ var fromServer = map[string]any{
 	"roster": protocol.Roster{OK: true, MeetingID: "K7F3", Rev: 44, Full: true, Peers: []protocol.Peer{ada}, Self: &king, Meeting: &state},
 	"room_state": protocol.RoomState{MeetingID: "K7F3", Rev: 45, MeetingState: protocol.MeetingState{
 		Policy:   protocol.Policy{Speak: true, Rename: true, Chat: true, Lobby: true, Takeover: true, MaxPeers: 8},
-		Password: true, Attendance: true, Spotlight: &ada.PeerID,
+		Password: true, Attendance: true, Retention: 172800, Spotlight: &ada.PeerID,
 	}},
 	"moderated": protocol.Moderated{
 		MeetingID: "K7F3", Action: "mute", PeerID: king.PeerID, By: ada.PeerID, Reason: "an echo", At: 1795248000000,

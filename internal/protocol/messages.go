@@ -71,7 +71,8 @@ type Joined struct {
 	ResumeToken string `json:"resume_token"`
 	ResumeTTLMS int64  `json:"resume_ttl_ms"`
 
-	AdmissionToken string `json:"admission_token,omitempty"` // spares the lobby from now on
+	AdmissionToken string   `json:"admission_token,omitempty"` // spares the lobby from now on
+	PastPeerIDs    []string `json:"past_peer_ids,omitempty"`   // the seats whose messages it may read, too
 
 	Peers      []Peer      `json:"peers"`
 	Meeting    Meeting     `json:"meeting"`

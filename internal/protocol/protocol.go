@@ -111,6 +111,7 @@ type Join struct {
 
 	Ticket         string `json:"ticket"`          // of who waited in the lobby
 	AdmissionToken string `json:"admission_token"` // of who was let in once
+	PastToken      string `json:"past_token"`      // the last resume token of a seat that was left: it reads on
 
 	Token string `json:"token"` // of an application that vouches for the user
 }
@@ -143,6 +144,7 @@ func (j *Join) Validate() error {
 		text("memo", &j.Memo, MaxMemo),
 		text("ticket", &j.Ticket, MaxSecret),
 		text("admission_token", &j.AdmissionToken, MaxSecret),
+		text("past_token", &j.PastToken, MaxSecret),
 	); err != nil {
 		return err
 	}

@@ -5,8 +5,9 @@ type State struct {
 	Camera, Speak, Rename, Chat bool // allowed to all, not only to hosts
 	Locked, Lobby, Takeover     bool
 	MaxPeers                    int
-	Password                    bool // there is one
-	Attendance                  bool // who was there and when is kept
+	Password                    bool  // there is one
+	Attendance                  bool  // who was there and when is kept
+	Retention                   int64 // for so many seconds after the last has left, and what was said, too
 	Spotlight                   string
 }
 

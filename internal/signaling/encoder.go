@@ -120,7 +120,7 @@ func meetingState(st rooms.State) protocol.MeetingState {
 			Camera: st.Camera, Speak: st.Speak, Rename: st.Rename, Chat: st.Chat,
 			Locked: st.Locked, Lobby: st.Lobby, Takeover: st.Takeover, MaxPeers: st.MaxPeers,
 		},
-		Password: st.Password, Attendance: st.Attendance,
+		Password: st.Password, Attendance: st.Attendance, Retention: st.Retention,
 	}
 	if st.Spotlight != "" {
 		state.Spotlight = &st.Spotlight

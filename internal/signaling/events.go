@@ -95,6 +95,7 @@ func (c *client) join(ctx context.Context, j *protocol.Join) (any, error) {
 	if joined.Wait != nil {
 		return nil, c.waitIn(joined.Wait)
 	}
+	failed = j.PastToken != "" && !joined.Resumed && joined.Past == nil
 	c.hub.opts.Observer.Joined(joined.Resumed)
 	c.seats = append(c.seats, joined.Seat)
 	c.phone.seated(joined.Seat)
@@ -125,6 +126,7 @@ func (c *client) identify(j *protocol.Join) (*identity.Identity, error) {
 func (c *client) welcomeIn(joined *participants.Joined) error {
 	body := c.joinedBody(joined.Seat, joined.Roster, joined.State)
 	body.Resumed, body.ResumeToken, body.AdmissionToken = joined.Resumed, joined.ResumeToken, joined.AdmissionToken
+	body.PastPeerIDs = joined.Past
 	var answers []rooms.Frame
 	if c.event.WantsAck() {
 		frame, err := c.event.AckFrame(body)

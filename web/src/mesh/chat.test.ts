@@ -117,6 +117,51 @@ test("who comes back as someone new begins with what is said from then on", asyn
   expect(server.chatSyncs).toEqual([]);
 });
 
+test("who lost its seat reads on where messages are kept, by the token of that seat", async () => {
+  const { server, mesh, heard } = await joined();
+  const kept = { ...joinAck("me", 5, []).meeting, retention_s: 60 };
+  server.answers.join = () => joinAck("me", 6, [], { resumed: true, meeting: kept });
+  server.down();
+  server.up();
+  await settle();
+  server.emit("chat", message(7));
+  server.answers.join = ({ resume_token, past_token }) =>
+    resume_token
+      ? new SignalError({ code: "resume_expired", message: "" })
+      : joinAck("me2", 12, [], { meeting: kept, past_peer_ids: past_token === "token 6" ? ["me"] : [] });
+  server.answers.chatSync = () => page([8, 10]);
+  server.down();
+  server.up();
+  await settle();
+  server.emit("chat", message(13));
+  expect(server.chatSyncs.at(-1)).toBe(7);
+  expect(heard).toEqual(["text 7", "text 8", "text 10", "text 13"]);
+  expect([mesh.chat.isSelf("me"), mesh.chat.isSelf("me2"), mesh.chat.isSelf("a")]).toEqual([
+    true,
+    true,
+    false,
+  ]);
+  expect(mesh.view().pastToken).toBe("token 12");
+});
+
+test("who was here on another day finds what was said up to then", async () => {
+  const server = fakeSignaling();
+  const mesh = createMesh({
+    signaling: server.signaling,
+    rtc: fakeRtcEnvironment(),
+    api: { ice: async () => ({ ice_servers: [], ice_ttl_s: 0 }) },
+  });
+  server.answers.join = ({ past_token }) =>
+    joinAck("me", 9, [], { past_peer_ids: past_token === "of old" ? ["old"] : [] });
+  server.answers.chatSync = () => page([6, 7]);
+  server.up();
+  await mesh.join({ meetingId: "key", name: "Me", pastToken: "of old" });
+  expect(mesh.chat.earlier()).toBe(9);
+  expect((await mesh.chat.history()).map(({ delivery_id }) => delivery_id)).toEqual([6, 7]);
+  expect(mesh.chat.isSelf("old")).toBe(true);
+  expect(mesh.view().pastToken).toBe(""); // no more is kept here
+});
+
 test("a message is sent with a name of its own, and is what was stored", async () => {
   const { server, mesh } = await joined();
   const sent = await mesh.chat.send("hello", { to: "a", meta: { n: 1 } });

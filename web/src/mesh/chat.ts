@@ -21,14 +21,25 @@ export interface Chat {
   revoke(messageId: string): Promise<void>;
   /** Told to the others at once, and never again. */
   typing(to?: string): void;
-  /** All that was said since we joined, our own included, in order. For a page that was loaded anew. */
+  /** All that was said since we joined, also in the seats of before, our own included, in order. */
   history(): Promise<ChatMessage[]>;
+  /** Whether that is us, now or in a seat of before. */
+  isSelf(peerId: string): boolean;
+  /** The last delivery before we came back after having left; 0 if we have read nothing before. */
+  earlier(): number;
 }
 
 /** What the mesh tells it. */
 export interface ChatRoom extends Chat {
-  /** We have a seat, as of `rev`: the old one, or not. */
-  joined(self: { peerId: string; name: string; rev: number; same: boolean }): void;
+  /** We have a seat, as of `rev`: the same, or one that was resumed after a reload, or another. */
+  joined(self: {
+    peerId: string;
+    past: string[];
+    name: string;
+    rev: number;
+    resumed: boolean;
+    same: boolean;
+  }): void;
   take(message: ChatMessage): void;
   update(update: ChatUpdate): void;
   close(): void;
@@ -64,7 +75,8 @@ const passing = new Set([
 
 export function createChat(options: ChatOptions): ChatRoom {
   const { signaling } = options;
-  let self = { peerId: "", name: "" };
+  let self: { peerId: string; past: string[]; name: string } = { peerId: "", past: [], name: "" };
+  let earlier = 0;
   let closed = false;
 
   /** The last delivery that was passed on. */
@@ -176,13 +188,18 @@ export function createChat(options: ChatOptions): ChatRoom {
   }
 
   return {
-    joined({ peerId, name, rev, same }) {
-      self = { peerId, name };
-      if (same) {
+    joined({ peerId, past, name, rev, resumed, same }) {
+      const first = self.peerId === "";
+      const readsOn = same || past.includes(self.peerId);
+      self = { peerId, past, name };
+      if (readsOn) {
         behind = true;
       } else {
         cursor = rev;
         release();
+      }
+      if (!same) {
+        if (first && !resumed && past.length > 0) earlier = rev;
         // Under our new name it would be another message, and perhaps be there twice.
         for (const entry of queue.filter(({ unsure }) => unsure)) {
           drop(entry);
@@ -225,6 +242,9 @@ export function createChat(options: ChatOptions): ChatRoom {
       }
       return all;
     },
+
+    isSelf: (peerId) => peerId === self.peerId || self.past.includes(peerId),
+    earlier: () => earlier,
 
     close() {
       closed = true;

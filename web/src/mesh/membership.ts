@@ -14,6 +14,8 @@ export interface JoinOptions {
   /** For who lets people in. */
   memo?: string;
   admissionToken?: string;
+  /** Of an earlier visit, see MeshView: what is kept of the chat for who we were then is ours to read. */
+  pastToken?: string;
   /** Of a page that was here before this one: take its seat. `resume_expired` if that is gone. */
   resumeToken?: string;
 }
@@ -123,7 +125,7 @@ export function createMembership(options: MembershipOptions): Membership {
     request: () => request,
 
     async join(
-      { meetingId, name, hostKey, password, token, memo, admissionToken, resumeToken },
+      { meetingId, name, hostKey, password, token, memo, admissionToken, pastToken, resumeToken },
       fingerprint,
     ) {
       await connected(signaling);
@@ -136,6 +138,7 @@ export function createMembership(options: MembershipOptions): Membership {
         ...(token ? { token } : {}),
         ...(memo ? { memo } : {}),
         ...(admissionToken ? { admission_token: admissionToken } : {}),
+        ...(pastToken ? { past_token: pastToken } : {}),
         ...(fingerprint ? { fingerprint } : {}),
         media: options.media(),
       };
@@ -152,6 +155,11 @@ export function createMembership(options: MembershipOptions): Membership {
       graceMs = ack.resume_ttl_ms;
       place = undefined;
       if (request && ack.admission_token) request = { ...request, admission_token: ack.admission_token };
+      // Should the seat be lost, what was said meanwhile is not.
+      const { past_token: _, ...rest } = request ?? {};
+      if (request)
+        request =
+          ack.meeting.retention_s > 0 ? { ...request, past_token: ack.resume_token } : (rest as JoinRequest);
       attempts = 0;
       return same;
     },

@@ -197,7 +197,14 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
     // Who came while we were away has offered to us; to whom we come, we offer.
     roster.joined(ack.rev, ack.peers, !same);
     roster.takePending();
-    chat.joined({ peerId: ack.peer_id, name: membership.request()?.name ?? "", rev: ack.rev, same });
+    chat.joined({
+      peerId: ack.peer_id,
+      past: ack.past_peer_ids,
+      name: membership.request()?.name ?? "",
+      rev: ack.rev,
+      resumed: ack.resumed,
+      same,
+    });
     peers.resume();
     if (same || media.screen || media.hand !== null) tellMedia();
   }
@@ -301,6 +308,7 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
       waiting: role === "guest" ? [] : waiting,
       matrix: role === "guest" ? null : matrix,
       admissionToken: membership.request()?.admission_token ?? "",
+      pastToken: membership.request()?.past_token ?? "",
       peers: present().flatMap((info) => peers.viewOf(info) ?? []),
       safetyNumber: peers.safetyNumber(),
     }),

@@ -73,6 +73,8 @@ export interface MeetingState {
   password: boolean;
   /** Who was there and when is kept: people are to be told. */
   attendance: boolean;
+  /** So many seconds after the last has left that goes, and what was said: people are to be told. */
+  retention_s: number;
   /** The peer that all are to look at. */
   spotlight: string | null;
 }
@@ -171,6 +173,8 @@ export interface JoinRequest {
   ticket?: string;
   /** Of an earlier join: it spares the lobby. */
   admission_token?: string;
+  /** The last resume token of a seat that was left: what is kept for that one is ours to read. */
+  past_token?: string;
   media: Pick<MediaState, "audio" | "video">;
 }
 
@@ -185,6 +189,8 @@ export interface JoinAck {
   meeting: { name: string } & MeetingState;
   /** To be kept, and sent with later joins of this meeting. */
   admission_token?: string;
+  /** The seats we had before, as far as we have shown that. */
+  past_peer_ids: string[];
   ice_servers: IceServer[];
   ice_ttl_s: number;
 }
@@ -513,6 +519,7 @@ const meetingState: Reader<MeetingState> = (value, path) => {
     policy: policy(o.policy, `${path}.policy`),
     password: boolean(o.password ?? false, `${path}.password`),
     attendance: boolean(o.attendance ?? false, `${path}.attendance`),
+    retention_s: count(o.retention_s ?? 0, `${path}.retention_s`),
     spotlight: nullable(id)(o.spotlight, `${path}.spotlight`),
   };
 };
@@ -585,6 +592,7 @@ export function parseJoinAck(value: unknown): JoinAck {
       ...meetingState(meeting, "join.meeting"),
     },
     ...optional(o, "admission_token", id, "join"),
+    past_peer_ids: list(id)(o.past_peer_ids ?? [], "join.past_peer_ids"),
     ...parseIce(o, "join"),
   };
 }

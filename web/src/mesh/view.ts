@@ -47,6 +47,8 @@ export interface MeshView {
   matrix: Matrix | null;
   /** Spares the lobby when we join this meeting another time; "" if it has none for us. */
   admissionToken: string;
+  /** Shown when we join this meeting another time, it lets us read on in the chat; "" if none is kept. */
+  pastToken: string;
   /** To be compared by word of mouth: the same for all who see the same certificates. Null if there is none. */
   safetyNumber: string | null;
 }
