@@ -2,6 +2,7 @@ package main
 
 import (
 	"net"
+	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -45,4 +46,19 @@ func (l *listener) Accept() (net.Conn, error) {
 func (l *listener) Refusing() bool {
 	at := l.refused.Load()
 	return at != nil && time.Since(*at) < refusingFor
+}
+
+// bodyTimeout is how long the body of a request may take.
+const bodyTimeout = 10 * time.Second
+
+// inTime bounds how long a body may take, also that of a request which is refused
+// unread: net/http reads what is left of it before it answers, however slowly it
+// comes. http.Server.ReadTimeout would do the same, and end every long poll.
+func inTime(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 {
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout)) // net/http takes it back for the next
+		}
+		next.ServeHTTP(w, r)
+	})
 }

@@ -12,9 +12,11 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -293,6 +295,35 @@ func TestTakenPortIsNamed(t *testing.T) {
 	}
 	// What was opened before is closed again: the file can be had.
 	start(t, append(slices.Clone(args), "--listen=127.0.0.1:0"))
+}
+
+func TestBodiesThatDoNotEndAreGivenUp(t *testing.T) {
+	t.Parallel() // it waits for ten seconds
+	r := start(t, serveArgs(t))
+	_, opened, _ := get(t, plain, r.url+"/socket.io/?EIO=4&transport=polling")
+	_, opened, _ = strings.Cut(opened, `"sid":"`)
+	sid, _, _ := strings.Cut(opened, `"`)
+	var all sync.WaitGroup
+	for _, request := range []string{
+		"POST /nowhere", "PUT /healthz", "GET /api/openapi.json", "POST /m/key", "POST /api/v1/meetings", "POST /socket.io/else",
+		"POST /socket.io/?EIO=4&transport=polling", "POST /socket.io/?EIO=4&transport=polling&sid=none",
+		"POST /socket.io/?EIO=4&transport=polling&sid=" + sid,
+	} {
+		all.Go(func() {
+			conn, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer func() { _ = conn.Close() }()
+			_ = conn.SetReadDeadline(time.Now().Add(patience))
+			fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n4", request)
+			if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("%s: the connection stays open", request)
+			}
+		})
+	}
+	all.Wait()
 }
 
 func TestForbiddenPortComesWithAdvice(t *testing.T) {

@@ -168,7 +168,7 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 // listen opens the port.
 func (s *server) listen(handler http.Handler) error {
 	s.http = &http.Server{
-		Handler:           handler,
+		Handler:           inTime(handler),
 		TLSConfig:         s.tls,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,

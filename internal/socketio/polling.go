@@ -145,13 +145,13 @@ func (s *session) servePost(w http.ResponseWriter, r *http.Request) {
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(s.srv.opts.WriteTimeout)) // not every writer can
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(s.srv.opts.MaxMessage)))
-	_ = control.SetReadDeadline(time.Time{})
 	s.srv.stats.BytesIn.Add(int64(len(body)))
-	if err != nil {
+	if err != nil { // the deadline stays for the rest of the body, which net/http reads
 		s.close(ReasonTransportError)
 		refuseProtocol(w, errTooLarge)
 		return
 	}
+	_ = control.SetReadDeadline(time.Time{})
 
 	s.handling.Lock()
 	for len(body) > 0 && s.isOpen() {
