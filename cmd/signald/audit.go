@@ -29,7 +29,7 @@ type auditCommand struct {
 
 // auditDatabase is the setting of the server, here on its own.
 type auditDatabase struct {
-	DatabaseURL string `name:"database-url" env:"SIGNALD_DATABASE_URL" default:"sqlite:signald.db" placeholder:"URL" help:"The server's database. It is opened for reading only, so the server may go on meanwhile."`
+	DatabaseURL string `name:"database-url" env:"SIGNALD_DATABASE_URL" default:"sqlite:signald.db" help:"The server's database. It is opened for reading only, so the server may go on meanwhile."`
 }
 
 type auditFilters struct {
@@ -53,7 +53,7 @@ type auditEvents struct {
 }
 
 type auditPrune struct {
-	DatabaseURL string        `name:"database-url" env:"SIGNALD_DATABASE_URL" default:"sqlite:signald.db" placeholder:"URL" help:"The server's database, with a role that may delete; a SQLite file only while the server is stopped."`
+	DatabaseURL string        `name:"database-url" env:"SIGNALD_DATABASE_URL" default:"sqlite:signald.db" help:"The server's database, with a role that may delete; a SQLite file only while the server is stopped."`
 	Retention   time.Duration `name:"audit-retention" env:"SIGNALD_AUDIT_RETENTION" required:"" help:"How long rows are kept, at least 24h. Example: 8760h, a year."`
 }
 
@@ -65,7 +65,7 @@ type auditList struct {
 	auditDatabase `embed:""`
 	auditFilters  `embed:""`
 
-	Limit string `default:"50" placeholder:"ROWS" help:"Rows at most."`
+	Limit string `default:"50" help:"Rows at most."`
 }
 
 type auditExport struct {
@@ -226,6 +226,11 @@ func (p auditPrune) run(ctx context.Context, stdout, stderr io.Writer) error {
 	if p.Retention < 24*time.Hour {
 		return fault.Invalid("", "audit-retention is at least 24h.")
 	}
+	there, err := auditDatabase{p.DatabaseURL}.open(ctx) // what is not there is not made: the address may be mistyped
+	if err != nil {
+		return err
+	}
+	_ = there.Close() // nothing was written
 	s, err := store.Open(ctx, p.DatabaseURL, (&Config{LogLevel: "warn", LogFormat: "console"}).logger(stderr))
 	if err != nil {
 		return fmt.Errorf("open the database: %w", err)

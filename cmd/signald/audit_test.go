@@ -5,6 +5,8 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"errors"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -158,6 +160,20 @@ func TestPruneWantsARetentionAndTheDatabase(t *testing.T) {
 			t.Errorf("%d %s", code, stderr)
 		}
 	})
+}
+
+func TestPruneMakesNoDatabase(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "mistyped.db")
+	code, out, stderr := command(t, "audit", "prune", "--database-url=sqlite:"+file, "--audit-retention=24h")
+	if code != 1 || out != "" || !strings.Contains(stderr, "mistyped.db") {
+		t.Errorf("%d %s %s", code, out, stderr)
+	}
+	if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a file was made: %v", err)
+	}
+	if code, out, _ = command(t, "audit", "prune", "--database-url="+testpg.URL(t), "--audit-retention=24h"); code != 1 || out != "" {
+		t.Errorf("an empty PostgreSQL: %d %s", code, out)
+	}
 }
 
 func TestServerDeletesOldRowsByItself(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 
 	"signald/internal/admin"
 	"signald/internal/audit"
+	"signald/internal/cluster"
 	"signald/internal/identity"
 	"signald/internal/webhook"
 )
@@ -28,7 +29,7 @@ type Config struct {
 	TLSCert       string `name:"tls-cert" env:"SIGNALD_TLS_CERT" placeholder:"FILE" help:"PEM file with the certificate chain. It is read again when it changes." group:"Network"`
 	TLSKey        string `name:"tls-key" env:"SIGNALD_TLS_KEY" placeholder:"FILE" help:"PEM file with the certificate's key." group:"Network"`
 	Domain        string `env:"SIGNALD_DOMAIN" help:"Domain of this server, for ACME and for links. Example: meet.example.org." group:"Network"`
-	ACMECache     string `name:"acme-cache" env:"SIGNALD_ACME_CACHE" default:"acme" placeholder:"DIR" help:"Folder where ACME certificates are kept." group:"Network"`
+	ACMECache     string `name:"acme-cache" env:"SIGNALD_ACME_CACHE" default:"acme" help:"Folder where ACME certificates are kept." group:"Network"`
 	ACMEDirectory string `name:"acme-directory" env:"SIGNALD_ACME_DIRECTORY" default:"https://acme-v02.api.letsencrypt.org/directory" placeholder:"URL" help:"Directory of the ACME server; the default is Let's Encrypt." group:"Network"`
 	ACMECA        string `name:"acme-ca" env:"SIGNALD_ACME_CA" placeholder:"FILE" help:"PEM file with the roots by which the ACME server is known, if it is a private one." group:"Network"`
 	ACMEEmail     string `name:"acme-email" env:"SIGNALD_ACME_EMAIL" placeholder:"EMAIL" help:"Where the ACME server writes if something is wrong with the certificate." group:"Network"`
@@ -40,7 +41,7 @@ type Config struct {
 	TrustedProxies []string `env:"SIGNALD_TRUSTED_PROXIES" placeholder:"CIDR,..." help:"Proxies whose X-Forwarded-For is believed. Example: 10.0.0.0/8,127.0.0.1/32." group:"Network"`
 	AllowedOrigins []string `env:"SIGNALD_ALLOWED_ORIGINS" placeholder:"ORIGIN,..." help:"Origins of other sites whose pages may connect; * is any. Default: the server's own only. Example: https://app.example.org." group:"Network"`
 
-	DatabaseURL string `name:"database-url" env:"SIGNALD_DATABASE_URL" default:"sqlite:signald.db" placeholder:"URL" help:"The database: sqlite:FILE, or postgres://user:password@host/name." group:"Data" secret:"url"`
+	DatabaseURL string `name:"database-url" env:"SIGNALD_DATABASE_URL" default:"sqlite:signald.db" help:"The database: sqlite:FILE, or postgres://user:password@host/name." group:"Data" secret:"url"`
 	RedisURL    string `name:"redis-url" env:"SIGNALD_REDIS_URL" placeholder:"URL" help:"Redis that joins several nodes; empty: this server is alone. Example: redis://host:6379/0." group:"Data" secret:"url"`
 
 	GeoIPDB []string `name:"geoip-db" env:"SIGNALD_GEOIP_DB" placeholder:"FILE,..." help:"GeoIP files (.mmdb) that tell where a meeting's creator is, best first. They are read again when they change." group:"Data"`
@@ -73,9 +74,9 @@ type Config struct {
 	TURNTTL    time.Duration `name:"turn-ttl" env:"SIGNALD_TURN_TTL" default:"1h" help:"How long TURN credentials are good." group:"Media"`
 
 	TURNListen       string   `name:"turn-listen" env:"SIGNALD_TURN_LISTEN" placeholder:"HOST:PORT" help:"Address of the TURN server inside, UDP and TCP; it answers as a STUN server, too. Empty: there is none. Example: :3478." group:"TURN server"`
-	TURNTLSListen    string   `name:"turn-tls-listen" env:"SIGNALD_TURN_TLS_LISTEN" default:":5349" placeholder:"HOST:PORT" help:"Address of the TURN server inside over TLS, if there is a certificate from files or ACME; off: none." group:"TURN server"`
+	TURNTLSListen    string   `name:"turn-tls-listen" env:"SIGNALD_TURN_TLS_LISTEN" default:":5349" help:"Address of the TURN server inside over TLS, if there is a certificate from files or ACME; off: none." group:"TURN server"`
 	TURNPublicIP     []string `name:"turn-public-ip" env:"SIGNALD_TURN_PUBLIC_IP" placeholder:"IP,..." help:"Addresses under which the Internet reaches this host, one of IPv4, one of IPv6, or both. Default: those of its interfaces, or of SIGNALD_DOMAIN." group:"TURN server"`
-	TURNPorts        string   `name:"turn-ports" env:"SIGNALD_TURN_PORTS" default:"49152-65535" placeholder:"FROM-TO" help:"UDP ports for relaying; each allocation has one." group:"TURN server"`
+	TURNPorts        string   `name:"turn-ports" env:"SIGNALD_TURN_PORTS" default:"49152-65535" help:"UDP ports for relaying; each allocation has one." group:"TURN server"`
 	TURNMax          int      `name:"turn-max" env:"SIGNALD_TURN_MAX" default:"2000" help:"Allocations at a time; 0: no limit." group:"TURN server"`
 	TURNMaxPerUser   int      `name:"turn-max-per-user" env:"SIGNALD_TURN_MAX_PER_USER" default:"64" help:"Allocations of a participant, who needs a few for each other one; 0: no limit." group:"TURN server"`
 	TURNMaxPerIP     int      `name:"turn-max-per-ip" env:"SIGNALD_TURN_MAX_PER_IP" default:"256" help:"Allocations of one address (of one /64 in IPv6); 0: no limit." group:"TURN server"`
@@ -119,6 +120,9 @@ func (c *Config) Validate() error {
 		if _, notNumber := strconv.ParseUint(port, 10, 16); err != nil || notNumber != nil {
 			bad("SIGNALD_HTTP_LISTEN", "%q is not host:port", l)
 		}
+	}
+	if strings.ContainsAny(c.Domain, " /:@,") {
+		bad("SIGNALD_DOMAIN", "%q is not a domain like meet.example.org", c.Domain)
 	}
 	if u, err := url.Parse(c.ACMEDirectory); c.tlsMode() == "acme" && (err != nil || u.Scheme != "https" || u.Host == "") {
 		bad("SIGNALD_ACME_DIRECTORY", "%q is not a URL of https", c.ACMEDirectory)
@@ -166,9 +170,10 @@ func (c *Config) Validate() error {
 	if !strings.HasPrefix(c.DatabaseURL, "sqlite:") && !strings.HasPrefix(c.DatabaseURL, "postgres://") && !strings.HasPrefix(c.DatabaseURL, "postgresql://") {
 		bad("SIGNALD_DATABASE_URL", "it begins with sqlite: or postgres://")
 	}
-	if c.RedisURL != "" && !strings.HasPrefix(c.RedisURL, "redis://") && !strings.HasPrefix(c.RedisURL, "rediss://") {
-		bad("SIGNALD_REDIS_URL", "it begins with redis:// or rediss://")
+	if c.DatabaseURL == "sqlite:" {
+		bad("SIGNALD_DATABASE_URL", "it names no file: sqlite:signald.db")
 	}
+	c.checkRedis(bad)
 	servers := func(name string, urls []string, schemes ...string) { // a browser that is given another has no connection at all
 		for _, u := range urls {
 			scheme, rest, _ := strings.Cut(u, ":")
@@ -217,6 +222,20 @@ func (c *Config) Validate() error {
 	return errors.Join(problems...)
 }
 
+func (c *Config) checkRedis(bad func(name, format string, args ...any)) {
+	switch {
+	case c.RedisURL == "":
+	case !strings.HasPrefix(c.RedisURL, "redis://") && !strings.HasPrefix(c.RedisURL, "rediss://"):
+		bad("SIGNALD_REDIS_URL", "it begins with redis:// or rediss://")
+	case strings.HasPrefix(c.DatabaseURL, "sqlite:"):
+		bad("SIGNALD_REDIS_URL", "it joins nodes that share a PostgreSQL; a SQLite file has one server, which needs no Redis")
+	default:
+		if err := cluster.CheckURL(c.RedisURL); err != nil {
+			bad("SIGNALD_REDIS_URL", "it cannot be read: %v", err)
+		}
+	}
+}
+
 func (c *Config) webhooks(bad func(name, format string, args ...any)) {
 	if u, err := url.Parse(c.WebhookURL); c.WebhookURL != "" &&
 		(err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.Fragment != "") {
@@ -242,6 +261,8 @@ func (c *Config) checkAudit(bad func(name, format string, args ...any)) {
 		if err := admin.CheckHash(c.AdminToken); err != nil {
 			bad("SIGNALD_ADMIN_TOKEN", "it begins as a bcrypt hash and is none that can be used: %v", err)
 		}
+	} else if c.AdminToken != "" && len(c.AdminToken) < shortestToken {
+		bad("SIGNALD_ADMIN_TOKEN", "a token of less than %d characters can be guessed", shortestToken)
 	}
 	if c.AdminSession < time.Minute || c.AdminSession > 30*24*time.Hour {
 		bad("SIGNALD_ADMIN_SESSION", "%s is not between 1m and 720h", c.AdminSession)

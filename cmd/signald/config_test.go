@@ -17,7 +17,7 @@ import (
 	"signald/internal/socketio"
 )
 
-type setting struct{ env, flag, help string }
+type setting struct{ env, flag, help, standard string }
 
 // settings are all that there are, as kong sees them.
 func settings(t testing.TB) (all []setting) {
@@ -35,7 +35,7 @@ func settings(t testing.TB) (all []setting) {
 				t.Errorf("--%s has no environment variable of ours: %v", flag.Name, flag.Envs)
 				continue
 			}
-			all = append(all, setting{flag.Envs[0], flag.Name, flag.Help})
+			all = append(all, setting{flag.Envs[0], flag.Name, flag.Help, flag.Default})
 		}
 	}
 	if len(all) < 20 {
@@ -185,7 +185,7 @@ func TestConfigMasksSecrets(t *testing.T) {
 			t.Errorf("%q (%s): %q, want %q", c.value, c.kind, got, c.want)
 		}
 	}
-	code, out, stderr := command(t, "config", "--admin-token=s3cret", "--turn-secret=s3cret", "--database-url=postgres://u:s3cret@h/d", "--redis-url=redis://:s3cret@h",
+	code, out, stderr := command(t, "config", "--admin-token=s3cret-of-16-and-more", "--turn-secret=s3cret", "--database-url=postgres://u:s3cret@h/d", "--redis-url=redis://:s3cret@h",
 		"--webhook-url=https://h/s3cret", "--webhook-secret=whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3")
 	if code != 0 || strings.Contains(out+stderr, "s3cret") || strings.Contains(out+stderr, "whsec_") {
 		t.Errorf("%d %s %s", code, out, stderr)
@@ -198,6 +198,7 @@ func TestEveryProblemIsReportedAtOnce(t *testing.T) {
 		"SIGNALD_TLS":                "on",
 		"SIGNALD_TRUSTED_PROXIES":    "10.0.0.0/8,proxy",
 		"SIGNALD_HTTP_LISTEN":        "80",
+		"SIGNALD_DOMAIN":             "https://meet.example.org",
 		"SIGNALD_ALLOWED_ORIGINS":    "app.example.org",
 		"SIGNALD_PUBLIC_URL":         "meet.example.org",
 		"SIGNALD_BASE_PATH":          "meet/",
@@ -263,6 +264,31 @@ func TestEveryProblemIsReportedAtOnce(t *testing.T) {
 	}
 	if code, _, stderr := command(t, "serve", "--grace=soon"); code != 2 || !strings.Contains(stderr, "--grace") {
 		t.Errorf("%d %s", code, stderr)
+	}
+}
+
+func TestDatabaseRedisAndAdminTokenFitTogether(t *testing.T) {
+	const shared, joins = "postgres://localhost/s", "redis://localhost:6379/0"
+	for _, c := range []struct {
+		change  func(*Config)
+		problem string
+	}{
+		{func(c *Config) { c.DatabaseURL, c.RedisURL = shared, joins }, ""},
+		{func(c *Config) { c.RedisURL = joins }, "SIGNALD_REDIS_URL"},
+		{func(c *Config) { c.DatabaseURL, c.RedisURL = shared, "redis://:s3 cret@localhost/0" }, "SIGNALD_REDIS_URL"},
+		{func(c *Config) { c.DatabaseURL, c.RedisURL = shared, "redis://localhost/first" }, "SIGNALD_REDIS_URL"},
+		{func(c *Config) { c.DatabaseURL = "sqlite:" }, "SIGNALD_DATABASE_URL"},
+		{func(c *Config) { c.AdminToken = "0123456789abcdef" }, ""},
+		{func(c *Config) { c.AdminToken = "0123456789abcde" }, "SIGNALD_ADMIN_TOKEN"},
+	} {
+		config := valid(c.change)
+		err := config.Validate()
+		if (err == nil) != (c.problem == "") || err != nil && !strings.Contains(err.Error(), c.problem+": ") {
+			t.Errorf("%s %s %s: %v", config.DatabaseURL, config.RedisURL, config.AdminToken, err)
+		}
+		if err != nil && strings.Contains(err.Error(), "cret") {
+			t.Errorf("the secret is told: %v", err)
+		}
 	}
 }
 

@@ -59,7 +59,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	problems := readEnvironment()
-	command, err := parse(parser, args)
+	command, manual, err := parse(parser, args)
 	sub, isAudit := strings.CutPrefix(command, "audit ")
 	if len(problems) > 0 && !errors.Is(err, errExit) && !isAudit {
 		err = errors.Join(append(problems, err)...)
@@ -68,7 +68,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case errors.Is(err, errExit):
 		return code
 	case err != nil:
-		fmt.Fprintf(stderr, "signald: %v\nTry 'signald serve --help'.\n", err)
+		fmt.Fprintf(stderr, "signald: %v\nTry '%s --help'.\n", err, manual)
 		return 2
 	}
 	switch {
@@ -91,8 +91,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 var errExit = errors.New("help or version was printed")
 
-// parse turns kong's way of exiting into an error.
-func parse(parser *kong.Kong, args []string) (command string, err error) {
+// parse turns kong's way of exiting into an error. The manual is that of the
+// command as far as it was understood.
+func parse(parser *kong.Kong, args []string) (command, manual string, err error) {
+	manual = parser.Model.Name
 	defer func() {
 		if v := recover(); v != nil && !errors.Is(asError(v), errExit) {
 			panic(v)
@@ -101,10 +103,17 @@ func parse(parser *kong.Kong, args []string) (command string, err error) {
 		}
 	}()
 	ctx, err := parser.Parse(args)
-	if err != nil {
-		return "", err
+	var wrong *kong.ParseError
+	if errors.As(err, &wrong) {
+		ctx = wrong.Context
 	}
-	return ctx.Command(), nil
+	if ctx != nil {
+		manual = strings.TrimSpace(manual + " " + strings.Join(strings.Fields(ctx.Command()), " "))
+	}
+	if err != nil {
+		return "", manual, err
+	}
+	return ctx.Command(), manual, nil
 }
 
 func asError(v any) error {

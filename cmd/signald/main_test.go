@@ -149,6 +149,23 @@ func spawn(t testing.TB, args []string) (process *exec.Cmd, url string, log *out
 	return cmd, address(t, stdout, log), log
 }
 
+func TestErrorsOfUsageNameTheManualOfTheCommand(t *testing.T) {
+	for _, c := range []struct{ args, manual string }{
+		{"", "signald --help"},
+		{"bogus", "signald --help"},
+		{"serve --bogus", "signald serve --help"},
+		{"token", "signald token --help"},
+		{"audit", "signald audit --help"},
+		{"audit bogus", "signald audit --help"},
+		{"audit prune", "signald audit prune --help"},
+	} {
+		code, _, stderr := command(t, strings.Fields(c.args)...)
+		if code != 2 || !strings.HasSuffix(stderr, "Try '"+c.manual+"'.\n") {
+			t.Errorf("%q: %d %s", c.args, code, stderr)
+		}
+	}
+}
+
 func TestHelpIsTheManual(t *testing.T) {
 	code, out, _ := command(t, "serve", "--help")
 	if code != 0 {
@@ -157,6 +174,9 @@ func TestHelpIsTheManual(t *testing.T) {
 	for _, s := range settings(t) {
 		if !strings.Contains(out, "$"+s.env) || s.help == "" {
 			t.Errorf("%s is not in the manual", s.env)
+		}
+		if s.standard != "" && !strings.HasPrefix(s.standard, "https://") && !strings.Contains(strings.ReplaceAll(out, `"`, ""), "--"+s.flag+"="+s.standard) {
+			t.Errorf("%s: the manual does not tell the default, %s", s.env, s.standard)
 		}
 	}
 	if code, out, _ := command(t, "--version"); code != 0 || out != "signald dev\n" {

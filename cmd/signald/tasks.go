@@ -84,6 +84,9 @@ func (m *migrateCommand) run(ctx context.Context, stdout, stderr io.Writer) int 
 	return 0
 }
 
+// shortestToken is how many characters the admin's token has at least.
+const shortestToken = 16
+
 // hashCommand makes a setting that does not tell the token.
 type hashCommand struct{}
 
@@ -95,8 +98,8 @@ func (hashCommand) run(stdin io.Reader, stdout, stderr io.Writer) int {
 	token := strings.TrimRight(line, "\r\n")
 	var hash string
 	switch {
-	case err == nil && len(token) < 16:
-		err = errors.New("a token of less than 16 characters can be guessed")
+	case err == nil && len(token) < shortestToken:
+		err = fmt.Errorf("a token of less than %d characters can be guessed", shortestToken)
 	case err == nil:
 		hash, err = admin.Hash(token)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"signald/internal/identity"
+	"signald/internal/protocol"
 )
 
 // tokenCommand makes a join token with the server's own keys: to try them, and for
@@ -35,6 +36,9 @@ func (t *tokenCommand) run(stdout, stderr io.Writer) int {
 func (t *tokenCommand) make() (string, error) {
 	if t.TTL <= 0 {
 		return "", errors.New("a token is good for some time")
+	}
+	if err := (&protocol.Join{MeetingID: t.Meeting, UserID: t.Sub, Name: t.Name}).Validate(); err != nil {
+		return "", fmt.Errorf("the server would refuse this token: %w (user_id is the sub, meeting_id the meeting)", err)
 	}
 	return t.tokens.Sign(t.KeyID, identity.Identity{Sub: t.Sub, Name: t.Name, Meeting: t.Meeting, Role: t.Role}, t.TTL)
 }

@@ -22,10 +22,14 @@ func TestTokenCommandMakesATokenThatIsGood(t *testing.T) {
 	if want := (identity.Identity{Sub: "u-1", Name: "王宇", Meeting: "k7f", Role: "cohost"}); err != nil || *got != want {
 		t.Errorf("%+v, %v", got, err)
 	}
-	for _, args := range [][]string{{"token"}, {"token", "--sub=u", "--role=admin"}, {"token", "--sub=u", "--ttl=0s"}, {"token", "--sub=u", "--kid=b"}} {
+	for _, args := range [][]string{{"token"}, {"token", "--sub=u", "--role=admin"}, {"token", "--sub=u", "--ttl=0s"}, {"token", "--sub=u", "--kid=b"},
+		{"token", "--sub="}, {"token", "--sub=" + strings.Repeat("u", 65)}, {"token", "--sub=u", "--name=a\nb"}, {"token", "--sub=u", "--meeting="}} {
 		if code, out, _ := command(t, args...); code == 0 || strings.Contains(out, "ey") {
 			t.Errorf("%v: %d %s", args, code, out)
 		}
+	}
+	if _, _, stderr := command(t, "token", "--sub=u", "--kid=b"); !strings.Contains(stderr, `no key "b"`) {
+		t.Errorf("a key that there is not: %s", stderr)
 	}
 	t.Setenv("SIGNALD_TOKEN_KEYS", "")
 	if code, _, stderr := command(t, "token", "--sub=u"); code == 0 || !strings.Contains(stderr, "SIGNALD_TOKEN_KEYS") {

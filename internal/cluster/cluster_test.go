@@ -299,6 +299,70 @@ func TestRedisIsKilledAndComesBack(t *testing.T) {
 	heard.await(t, "m 2 p")
 }
 
+// journal is a log that tests read while it is written.
+type journal struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (j *journal) Write(b []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(b)
+}
+
+func (j *journal) await(t *testing.T, word string) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		j.mu.Lock()
+		text := j.text.String()
+		j.mu.Unlock()
+		if strings.Contains(text, word) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the log does not say %q: %s", word, text)
+		}
+	}
+}
+
+func TestLogSaysThatRedisIsDownAndWhy(t *testing.T) {
+	server := testredis.New(t)
+	server.Stop()
+	log := &journal{}
+	n, err := New(Options{URL: server.URL, NodeID: "a", Log: zerolog.New(log).Level(zerolog.InfoLevel)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		n.Run(ctx, newRecorder())
+		close(done)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+	log.await(t, "Redis carries no messages")
+	log.await(t, "connection refused")
+	server.Start()
+	log.await(t, "Redis carries messages again")
+}
+
+func TestErrorsOfTheAddressKeepItsPassword(t *testing.T) {
+	const address = "redis://u:s3 cret@127.0.0.1:6379/0"
+	_, err := New(Options{URL: address, NodeID: "a", Log: zerolog.Nop()})
+	for _, err := range []error{err, CheckURL(address)} {
+		if err == nil || strings.Contains(err.Error(), "cret") {
+			t.Errorf("got %v", err)
+		}
+	}
+	if err := CheckURL("redis://127.0.0.1:6379/0"); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestFrozenRedisHoldsNobodyUp(t *testing.T) {
 	server := testredis.New(t)
 	a, _ := start(t, server.URL, "a")

@@ -2,9 +2,11 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,7 +47,8 @@ type Node struct {
 	pubsub  *redis.PubSub
 	out     chan outgoing // to the publisher; never closed
 
-	ticked atomic.Int64 // when our own voice was last heard, ns since the start
+	ticked atomic.Int64          // when our own voice was last heard, ns since the start
+	fault  atomic.Pointer[error] // what Redis said last when something failed
 	start  time.Time
 	stats  Stats
 
@@ -88,7 +91,7 @@ func New(opts Options) (*Node, error) {
 	}
 	parsed, err := redis.ParseURL(opts.URL)
 	if err != nil {
-		return nil, fmt.Errorf("redis url: %w", err)
+		return nil, fmt.Errorf("redis url: %w", withoutURL(err))
 	}
 	if opts.Observe == nil {
 		opts.Observe = func(string, time.Duration, error) {}
@@ -129,13 +132,33 @@ func rest(ctx context.Context) {
 	}
 }
 
+// CheckURL says what is wrong with the address of a Redis.
+func CheckURL(address string) error {
+	_, err := redis.ParseURL(address)
+	return withoutURL(err)
+}
+
+// withoutURL is err without the address that could not be read: it may hold a password.
+func withoutURL(err error) error {
+	var wrong *url.Error
+	if errors.As(err, &wrong) {
+		return wrong.Err
+	}
+	return err
+}
+
 // Stats returns the node's counters, which go on counting.
 func (n *Node) Stats() *Stats { return &n.stats }
 
 // Up reports whether what we say comes back to us, as of late.
 func (n *Node) Up() bool {
 	at := n.ticked.Load()
-	return at != 0 && time.Since(n.start)-time.Duration(at) < downAfter
+	return at != 0 && n.silence() < downAfter
+}
+
+// silence is for how long we have not heard ourselves.
+func (n *Node) silence() time.Duration {
+	return time.Since(n.start) - time.Duration(n.ticked.Load())
 }
 
 // Run speaks and listens until ctx ends. The handler gets what other nodes say.
@@ -157,11 +180,17 @@ func (n *Node) nodeChannel(node string) string       { return n.opts.Prefix + "n
 func (n *Node) meetingChannel(meeting string) string { return n.opts.Prefix + "meeting:" + meeting }
 func (n *Node) allChannel() string                   { return n.opts.Prefix + "all" }
 
-// tick says something to ourselves, again and again.
+// tick says something to ourselves, again and again, and to the operator when
+// that stops to arrive and when it does again.
 func (n *Node) tick(ctx context.Context) {
 	t := time.NewTicker(tickEvery)
 	defer t.Stop()
+	down := false
 	for {
+		if now := n.silence() >= downAfter; now != down {
+			down = now
+			n.sayDown(down)
+		}
 		n.say(n.nodeChannel(n.opts.NodeID), &message{Kind: kindTick, ID: uint64(time.Since(n.start))}, nil) //nolint:gosec // time goes forward
 		select {
 		case <-t.C:
@@ -169,6 +198,18 @@ func (n *Node) tick(ctx context.Context) {
 			return
 		}
 	}
+}
+
+func (n *Node) sayDown(down bool) {
+	if !down {
+		n.opts.Log.Info().Msg("Redis carries messages again")
+		return
+	}
+	e := n.opts.Log.Warn()
+	if err := n.fault.Load(); err != nil {
+		e = e.Err(*err)
+	}
+	e.Msg("Redis carries no messages: rosters follow the database, signals to other nodes fail")
 }
 
 // say queues a message. Numbers and queue go together, so that they agree.
@@ -229,6 +270,7 @@ func (n *Node) publishAll(ctx context.Context, batch []outgoing) error {
 	_, err := pipe.Exec(ctx)
 	n.opts.Observe("publish", time.Since(began), err)
 	if err != nil {
+		n.fault.Store(&err)
 		n.failed(batch)
 		return err
 	}
@@ -256,6 +298,7 @@ func (n *Node) hear(ctx context.Context) {
 	for ctx.Err() == nil {
 		received, err := n.pubsub.Receive(ctx)
 		if err != nil {
+			n.fault.Store(&err)
 			rest(ctx)
 			continue
 		}

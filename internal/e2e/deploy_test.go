@@ -14,6 +14,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"signald/internal/testnode"
+	"signald/internal/testpg"
 	"signald/internal/testredis"
 )
 
@@ -72,7 +73,7 @@ func TestFileForCaddyIsUnderstood(t *testing.T) {
 // Alerts and graphs of what does not exist would never say a word.
 func TestAlertsAndGraphsAreOfMetricsThatExist(t *testing.T) {
 	addr, turn := loopback(t), loopback(t)
-	n := testnode.New(t, "SIGNALD_METRICS_LISTEN="+addr, "SIGNALD_REDIS_URL="+testredis.URL(t),
+	n := testnode.New(t, "SIGNALD_METRICS_LISTEN="+addr, "SIGNALD_DATABASE_URL="+testpg.URL(t), "SIGNALD_REDIS_URL="+testredis.URL(t),
 		"SIGNALD_TURN_LISTEN="+turn, "SIGNALD_TURN_PUBLIC_IP=127.0.0.1", "SIGNALD_TURN_SECRET=s",
 		"SIGNALD_WEBHOOK_URL=http://127.0.0.1:1/", "SIGNALD_WEBHOOK_SECRET=whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")
 	n.Start()
