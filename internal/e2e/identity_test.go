@@ -93,6 +93,12 @@ func TestTokensAreChecked(t *testing.T) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
 	}
+	for _, auth := range []map[string]any{{"token": 5}, {"token": map[string]any{}}, {"token": "x", "resume_token": 5}} {
+		_, err := client.Join(ctx(t), n.URL, as(m, "u"), client.Handlers{}, client.Options{Auth: auth})
+		if fault.CodeOf(err) != fault.Unauthorized {
+			t.Errorf("%v in the handshake: %v", auth, err)
+		}
+	}
 	_, err := client.Join(ctx(t), testnode.Start(t).URL, with(m, token(t, identity.Identity{Sub: "u"}, time.Minute)), client.Handlers{}, client.Options{})
 	wantCode(t, err, fault.Unauthorized) // a server without keys
 }

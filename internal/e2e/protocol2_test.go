@@ -111,6 +111,8 @@ func TestSignalsStayInTheirMeeting(t *testing.T) {
 		sees(t, a, map[string]string{})
 		_, err = a.Signal(ctx(t), b.PeerID(), "offer", "1", "v=0")
 		wantCode(t, err, fault.PeerGone)
+		_, err = a.Signal(ctx(t), a.PeerID(), "offer", "1", "v=0")
+		wantCode(t, err, fault.InvalidPayload)
 		if len(box.signals) != 0 {
 			t.Errorf("a signal crossed meetings: %+v", box.signals)
 		}

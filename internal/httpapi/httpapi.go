@@ -114,7 +114,7 @@ func New(s Store, p Participants, places Places, page fs.FS, socket http.Handler
 	mux.HandleFunc("GET /admin", a.page("admin.html"))
 	mux.HandleFunc("/", a.root)
 	all := http.NewServeMux()
-	all.Handle("/socket.io/", socket) // past the wrapper of errors: an upgrade wants the connection itself
+	all.Handle("/socket.io/{$}", socket) // past the wrapper of errors: an upgrade wants the connection itself
 	all.Handle("/", a.cors(jsonErrors(mux)))
 	return a.secure(a.below(all))
 }

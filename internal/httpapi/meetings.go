@@ -2,10 +2,12 @@ package httpapi
 
 import (
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"reflect"
 	"strings"
 	"time"
 
@@ -53,16 +55,35 @@ type newMeeting struct {
 	Attendance bool  `json:"attendance" doc:"keep who was there and when; said to all"`
 	Retention  int64 `json:"retention_s" doc:"keep that, and what was said, for so many seconds after the last has left, at most 90 days; said to all"`
 
-	Policy struct {
-		Camera   *bool `json:"camera"`
-		Speak    *bool `json:"speak"`
-		Rename   *bool `json:"rename"`
-		Chat     *bool `json:"chat"`
-		Locked   *bool `json:"locked"`
-		Lobby    *bool `json:"lobby"`
-		Takeover *bool `json:"takeover" doc:"without host and co-host, the longest present takes over"`
-		MaxPeers *int  `json:"max_peers" doc:"1 to the server's limit"`
-	} `json:"policy" doc:"what is absent is allowed, but for locked, lobby and takeover"`
+	Policy newPolicy `json:"policy" doc:"what is absent is allowed, but for locked, lobby and takeover"`
+}
+
+// newPolicy is what the meeting allows. A switch that this server does not have is
+// refused, as by the event control: it must not seem to have been switched.
+type newPolicy struct {
+	Camera   *bool `json:"camera"`
+	Speak    *bool `json:"speak"`
+	Rename   *bool `json:"rename"`
+	Chat     *bool `json:"chat"`
+	Locked   *bool `json:"locked"`
+	Lobby    *bool `json:"lobby"`
+	Takeover *bool `json:"takeover" doc:"without host and co-host, the longest present takes over"`
+	MaxPeers *int  `json:"max_peers" doc:"1 to the server's limit"`
+
+	unknown bool
+}
+
+func (p *newPolicy) UnmarshalJSON(b []byte) error {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(b, &fields) == nil { // else the next says what it is
+		known := reflect.TypeFor[newPolicy]()
+		for i := range known.NumField() {
+			delete(fields, known.Field(i).Tag.Get("json"))
+		}
+		p.unknown = len(fields) > 0
+	}
+	type plain newPolicy
+	return json.Unmarshal(b, (*plain)(p))
 }
 
 type createdMeeting struct {
@@ -132,6 +153,9 @@ func (a *API) newRow(n *newMeeting) (store.NewMeeting, error) {
 		return store.NewMeeting{}, fault.Invalid("meeting_id", "meeting_id cannot be a dot or two: no link can hold them.")
 	}
 	row := store.NewMeeting{ID: n.MeetingID, Name: n.Name}
+	if n.Policy.unknown {
+		return row, fault.Invalid("policy", "policy holds camera, speak, rename, chat, locked, lobby, takeover and max_peers, and nothing else.")
+	}
 	row.Policy = store.Policy{Camera: true, Speak: true, Rename: true, Chat: true, MaxPeers: a.opts.MaxPeers}
 	for _, s := range []struct{ field, value *bool }{
 		{&row.Policy.Camera, n.Policy.Camera}, {&row.Policy.Speak, n.Policy.Speak},

@@ -212,6 +212,8 @@ func TestBadCreationsNameTheField(t *testing.T) {
 		{`{"password":true}`, "invalid_payload", "password"},
 		{`{"password":"` + strings.Repeat("x", 129) + `"}`, "invalid_payload", "password"},
 		{`{"policy":[]}`, "invalid_payload", "policy"},
+		{`{"policy":{"lobbby":true}}`, "invalid_payload", "policy"},
+		{`{"policy":{"Lobby":true}}`, "invalid_payload", "policy"},
 		{`{"policy":{"camera":"no"}}`, "invalid_payload", "policy.camera"},
 		{`{"policy":{"max_peers":"3"}}`, "invalid_payload", "policy.max_peers"},
 		{`{"policy":{"max_peers":0}}`, "invalid_payload", "policy.max_peers"},

@@ -193,7 +193,10 @@ func (k *Keys) keyOf(t *jwt.Token) (any, error) {
 	if !named && len(k.keys) == 1 {
 		one = &k.keys[0]
 	}
+	_, critical := t.Header["crit"] // RFC 7515: what is not understood there makes the token invalid
 	switch {
+	case critical:
+		return nil, errors.New("crit names what is not understood here")
 	case one == nil:
 		return nil, errors.New("unknown key")
 	case one.alg != t.Method.Alg():
@@ -213,7 +216,10 @@ func (k *Keys) Sign(kid string, id Identity, ttl time.Duration) (string, error) 
 			}
 		}
 	}
-	if by == nil {
+	switch {
+	case by == nil && kid != "" && k != nil && k.find(kid) == nil:
+		return "", fmt.Errorf("SIGNALD_TOKEN_KEYS has no key %q", kid)
+	case by == nil:
 		return "", errors.New("no key to sign with: SIGNALD_TOKEN_KEYS needs an HS256 key or a private EdDSA key")
 	}
 	now := time.Now()

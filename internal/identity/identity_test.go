@@ -59,7 +59,7 @@ func TestTokenSaysWhoItsBearerIs(t *testing.T) {
 }
 
 // forge makes a token by hand: header, claims, and how it is signed.
-func forge(t *testing.T, method jwt.SigningMethod, kid string, by any, with jwt.MapClaims) string {
+func forge(t *testing.T, method jwt.SigningMethod, kid string, by any, with jwt.MapClaims, headers ...string) string {
 	t.Helper()
 	c := jwt.MapClaims{"sub": "u", "meeting": "*", "exp": time.Now().Add(time.Hour).Unix()}
 	for name, value := range with {
@@ -70,6 +70,9 @@ func forge(t *testing.T, method jwt.SigningMethod, kid string, by any, with jwt.
 	token := jwt.NewWithClaims(method, c)
 	if kid != "" {
 		token.Header["kid"] = kid
+	}
+	for _, name := range headers {
+		token.Header[name] = []string{"x"}
 	}
 	s, err := token.SignedString(by)
 	if err != nil {
@@ -97,6 +100,7 @@ func TestTokensThatAreNotGoodAreRefused(t *testing.T) {
 		{"another algorithm of the same secret", forge(t, jwt.SigningMethodHS512, "a", secret, nil), fault.Unauthorized},
 		{"an unknown key", forge(t, jwt.SigningMethodHS256, "c", secret, nil), fault.Unauthorized},
 		{"no key named, and two to choose from", forge(t, jwt.SigningMethodHS256, "", secret, nil), fault.Unauthorized},
+		{"a critical header that nobody knows", forge(t, jwt.SigningMethodHS256, "a", secret, nil, "crit"), fault.Unauthorized},
 		{"without an end", forge(t, jwt.SigningMethodHS256, "a", secret, jwt.MapClaims{"exp": nil}), fault.Unauthorized},
 		{"not yet good", forge(t, jwt.SigningMethodHS256, "a", secret, jwt.MapClaims{"nbf": hour}), fault.Unauthorized},
 		{"without a sub", forge(t, jwt.SigningMethodHS256, "a", secret, jwt.MapClaims{"sub": nil}), fault.Unauthorized},

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"signald/internal/fault"
@@ -137,7 +138,7 @@ func readString(field string, raw []byte, into *string) (err error) {
 	return err
 }
 
-// wrongType says what a value is, in encoding/json's words.
+// wrongType says of a value that its type is another.
 func wrongType(field string, raw []byte) error {
 	is := "number"
 	switch {
@@ -151,8 +152,24 @@ func wrongType(field string, raw []byte) error {
 		is = "array"
 	case raw[0] == 't' || raw[0] == 'f':
 		is = "bool"
+	case raw[0] == 'n':
+		is = "null"
 	}
-	return fault.Invalid(field, fmt.Sprintf("%s has the wrong type: it is a %s.", field, is))
+	return unlike(field, is)
+}
+
+// unlike tells what a field is instead of what it ought to be, in encoding/json's words.
+func unlike(field, is string) error {
+	number, isNumber := strings.CutPrefix(is, "number ")
+	switch {
+	case isNumber: // of all numbers these alone cannot be taken
+		return fault.Invalid(field, fmt.Sprintf("%s is no whole number, or one that is too large: %s.", field, number))
+	case is == "object" || is == "array":
+		is = "an " + is
+	case is != "null":
+		is = "a " + is
+	}
+	return fault.Invalid(field, fmt.Sprintf("%s has the wrong type: %s was sent.", field, is))
 }
 
 // appendString appends s as JSON, as encoding/json writes it without HTML escapes.

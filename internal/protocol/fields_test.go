@@ -2,9 +2,12 @@ package protocol
 
 import (
 	"encoding/json"
+	"errors"
 	"reflect"
 	"testing"
 	"unicode/utf8"
+
+	"signald/internal/fault"
 )
 
 // byEncodingJSON is a Signal as encoding/json reads it.
@@ -85,6 +88,25 @@ func TestSignalOutIsWrittenAsEncodingJSONWritesIt(t *testing.T) {
 		}
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("got %s, want %s", s.AppendJSON(nil), b)
+		}
+	}
+}
+
+func TestWrongTypesAreSaidInASentence(t *testing.T) {
+	for _, c := range []struct {
+		into      interface{ Validate() error }
+		raw, want string
+	}{
+		{&Control{}, `{"camera":null}`, "camera has the wrong type: null was sent."},
+		{&Control{}, `{"camera":1}`, "camera has the wrong type: a number was sent."},
+		{&Join{}, `{"meeting_id":{}}`, "meeting_id has the wrong type: an object was sent."},
+		{&Join{}, `{"meeting_id":"k","user_id":"u","v":"2"}`, "v has the wrong type: a string was sent."},
+		{&Join{}, `{"meeting_id":"k","user_id":"u","v":1e99}`, "v is no whole number, or one that is too large: 1e99."},
+		{&Sync{}, `{"have_rev":1.5}`, "have_rev is no whole number, or one that is too large: 1.5."},
+	} {
+		var got *fault.Error
+		if err := Decode([]byte(c.raw), c.into); !errors.As(err, &got) || got.Message != c.want {
+			t.Errorf("%s: %v, want %q", c.raw, err, c.want)
 		}
 	}
 }

@@ -403,7 +403,7 @@ func DecodeObject(raw []byte, into any) error {
 	if err := json.Unmarshal(hideMisspelt(raw, reflect.TypeOf(into)), into); err != nil {
 		var wrong *json.UnmarshalTypeError
 		if errors.As(err, &wrong) {
-			return fault.Invalid(wrong.Field, fmt.Sprintf("%s has the wrong type: it is a %s.", wrong.Field, wrong.Value))
+			return unlike(wrong.Field, wrong.Value)
 		}
 		return fault.Invalid("", "The payload is not valid JSON.").Because(err)
 	}

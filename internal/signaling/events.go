@@ -218,6 +218,9 @@ func (c *client) signal(_ context.Context, s *protocol.Signal) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.To == seat.PeerID {
+		return nil, fault.Invalid("to", "to is another participant.")
+	}
 	frame, err := signalFrame(seat, s)
 	if err != nil {
 		return nil, err

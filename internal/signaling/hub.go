@@ -175,13 +175,7 @@ func (h *Hub) Connect(s *socketio.Socket) {
 		c.passwords = limits.NewBucket(passwordsPerSecond, passwordsBurst)
 		c.reports = limits.NewBucket(reportsPerSecond, reportsBurst)
 	}
-	var auth struct {
-		ResumeToken string `json:"resume_token"`
-		Token       string `json:"token"`
-	}
-	if json.Unmarshal(s.Auth(), &auth) == nil { // what does not fit is not for us
-		c.resume, c.token = auth.ResumeToken, auth.Token
-	}
+	c.authenticate(s.Auth())
 	s.Value = c
 	h.opts.Log.Info().Str("sid", s.ID()).Stringer("ip", s.IP()).Str("transport", s.Transport()).Msg("connected")
 	w := h.welcome
@@ -192,6 +186,20 @@ func (h *Hub) Connect(s *socketio.Socket) {
 	}
 	c.emit(protocol.EventWelcome, w)
 	c.plugIn(who)
+}
+
+// authenticate takes what the handshake's auth holds. A token that is no text is a
+// wrong one: whoever sends it must not join as if there were none.
+func (c *client) authenticate(auth json.RawMessage) {
+	var in struct {
+		ResumeToken json.RawMessage `json:"resume_token"`
+		Token       json.RawMessage `json:"token"`
+	}
+	_ = json.Unmarshal(auth, &in)                 // what is no object holds nothing for us
+	_ = json.Unmarshal(in.ResumeToken, &c.resume) // a wrong one resumes nothing
+	if json.Unmarshal(in.Token, &c.token) != nil {
+		c.token = string(in.Token)
+	}
 }
 
 // Disconnect gives up the seats of a connection that has ended.
