@@ -34,3 +34,26 @@ export function localError(code: LocalCode, message: string, cause?: unknown): S
 export function codeOf(error: unknown): string {
   return error instanceof SignalError ? error.code : "internal";
 }
+
+/**
+ * Why a file did not arrive. `gone`: whoever offered it has left. `withdrawn`: they offer it no more. `broken`: no
+ * channel brought anything. `checksum`, `malformed`: it was not what was offered. `unwritable`: there is no room here.
+ */
+export type FileFailure =
+  | "gone"
+  | "withdrawn"
+  | "broken"
+  | "checksum"
+  | "malformed"
+  | "unwritable"
+  | "aborted";
+
+export class FileError extends Error {
+  constructor(
+    readonly code: FileFailure,
+    options?: ErrorOptions,
+  ) {
+    super(code, options);
+    this.name = "FileError";
+  }
+}

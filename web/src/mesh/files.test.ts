@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { type Channel, createFiles, type FileOffer, fileOf, fileTiming } from "./files.ts";
+import { createArrival } from "./arrival.ts";
+import { type Channel, createFiles, type FileOffer, fileOf, fileTiming, type Sending } from "./files.ts";
 import { createSha256 } from "./sha256.ts";
 
 beforeEach(() => void vi.useFakeTimers());
@@ -35,7 +36,11 @@ function pair(label: string) {
     onbufferedamountlow: null as (() => void) | null,
     most: 0,
     queue: [] as Uint8Array[],
-    send(data: Uint8Array) {
+    send(data: Uint8Array | string) {
+      if (typeof data === "string") {
+        queueMicrotask(() => (this === near ? far : near).onmessage?.({ data }));
+        return;
+      }
       this.queue.push(data.slice());
       this.bufferedAmount += data.length;
       this.most = Math.max(this.most, this.bufferedAmount);
@@ -80,15 +85,20 @@ async function carry(from: End, to: End, bytes = Number.POSITIVE_INFINITY): Prom
 /** One who shares, one who fetches, and the channels that were opened between them. */
 function two() {
   const channels: ReturnType<typeof pair>[] = [];
-  const state = { connected: true, present: true };
-  const sender = createFiles({ open: () => null, present: () => true });
+  const state = { connected: true, present: true, deaf: false };
+  const told: Sending[] = [];
+  const sender = createFiles({
+    open: () => null,
+    present: () => true,
+    onSending: (sending) => told.push(sending),
+  });
   const receiver = createFiles({
     present: () => state.present,
     open(_, label) {
       if (!state.connected) return null;
       const ends = pair(label);
       channels.push(ends);
-      queueMicrotask(() => sender.accept(asChannel(ends.far)));
+      queueMicrotask(() => (state.deaf ? ends.far.close() : sender.accept("r", asChannel(ends.far))));
       return asChannel(ends.near);
     },
   });
@@ -97,14 +107,14 @@ function two() {
     const last = channels.at(-1);
     return last ? carry(last.far, last.near, bytes) : 0;
   };
-  return { sender, receiver, channels, state, move };
+  return { sender, receiver, channels, state, told, move };
 }
 
 const size = 3_000_001;
 const content = noise(size);
 
 test("a file arrives whole, and never more waits than the channel should hold", async () => {
-  const { sender, receiver, channels, move } = two();
+  const { sender, receiver, channels, told, move } = two();
   const offer = await sender.share(new Blob([content], { type: "text/plain" }), "notes.txt");
   expect(offer).toMatchObject({ name: "notes.txt", size, type: "text/plain", sha256: hash(content) });
   const seen: number[] = [];
@@ -117,13 +127,16 @@ test("a file arrives whole, and never more waits than the channel should hold", 
   expect(seen).toEqual([...seen].sort((a, b) => a - b));
   expect(channels[0]?.far.most).toBeLessThan(1_100_000);
   expect(channels[0]?.far.readyState).toBe("closed");
+  const sent = told.map(({ done }) => done);
+  expect(sent).toEqual([...sent].sort((a, b) => a - b));
+  expect(told.at(-1)).toEqual({ peerId: "r", id: offer.id, done: size, total: size, open: false });
 });
 
 test("a transfer that breaks off goes on from where it was", async () => {
   const { sender, receiver, channels, state, move } = two();
   const offer = await sender.share(new Blob([content]), "x");
   const parts: Uint8Array[] = [];
-  const got = receiver.fetch("p", offer, { write: (bytes) => void parts.push(bytes) });
+  const got = receiver.fetch("p", offer, { arrival: createArrival((bytes) => void parts.push(bytes)) });
   const first = await move(1_000_000);
   state.connected = false;
   channels[0]?.near.close();
@@ -161,8 +174,8 @@ test("what is not what was offered is refused", async () => {
   }
 });
 
-test("it is given up when the sender is gone, has it no more, or we want it no more", async () => {
-  const { sender, receiver, state } = two();
+test("it is given up when the sender is gone, offers it no more, is not heard, or we want it no more", async () => {
+  const { sender, receiver, state, move } = two();
   const offer = await sender.share(new Blob([content]), "x");
   const stop = new AbortController();
   const aborted = expect(receiver.fetch("p", offer, { signal: stop.signal })).rejects.toMatchObject({
@@ -171,12 +184,92 @@ test("it is given up when the sender is gone, has it no more, or we want it no m
   await vi.advanceTimersByTimeAsync(0);
   stop.abort();
   await aborted;
+  const stopped = expect(receiver.fetch("p", offer)).rejects.toMatchObject({ code: "withdrawn" });
+  await move(100_000);
   sender.unshare(offer.id);
+  await move();
+  await stopped;
+  expect(sender.shares(offer.id)).toBe(false);
+  await expect(receiver.fetch("p", offer)).rejects.toMatchObject({ code: "withdrawn" });
+  state.deaf = true;
   const broken = expect(receiver.fetch("p", offer)).rejects.toMatchObject({ code: "broken" });
   await vi.advanceTimersByTimeAsync(fileTiming.tries * fileTiming.retryMs * 2);
   await broken;
   state.present = false;
   await expect(receiver.fetch("p", offer)).rejects.toMatchObject({ code: "gone" });
+});
+
+test("without a connection it waits, for as long as the sender is in the meeting", async () => {
+  const { sender, receiver, state, move } = two();
+  const offer = await sender.share(new Blob([content]), "x");
+  state.connected = false;
+  let waits = 0;
+  const got = receiver.fetch("p", offer, { onWaiting: () => waits++ });
+  await vi.advanceTimersByTimeAsync(3 * fileTiming.tries * fileTiming.retryMs);
+  expect(waits).toBeGreaterThan(fileTiming.tries);
+  state.connected = true;
+  await vi.advanceTimersByTimeAsync(fileTiming.retryMs);
+  await move();
+  expect((await got).size).toBe(size);
+});
+
+test("what had arrived before a failure is not sent again", async () => {
+  const { sender, receiver, channels, state, move } = two();
+  const offer = await sender.share(new Blob([content]), "x");
+  const arrival = createArrival();
+  const failed = expect(receiver.fetch("p", offer, { arrival })).rejects.toMatchObject({ code: "gone" });
+  const first = await move(1_000_000);
+  state.present = false;
+  channels[0]?.near.close();
+  await vi.advanceTimersByTimeAsync(fileTiming.retryMs);
+  await failed;
+  state.present = true;
+  const got = receiver.fetch("p", offer, { arrival });
+  await move();
+  expect(channels.at(-1)?.near.label).toBe(`file:${offer.id}:${first}`);
+  expect(hash(new Uint8Array(await (await got).arrayBuffer()))).toBe(offer.sha256);
+});
+
+test("a slow disk holds the sender up, and one without room ends it", { timeout: 30_000 }, async () => {
+  const { sender, receiver, channels, move } = two();
+  const offer = await sender.share(new Blob([new Uint8Array(10 << 20)]), "x");
+  let noRoom = () => {};
+  const slow = createArrival(
+    () =>
+      new Promise<void>((_, reject) => {
+        noRoom = () => reject(new Error("no room"));
+      }),
+  );
+  const refused = expect(receiver.fetch("p", offer, { arrival: slow })).rejects.toMatchObject({
+    code: "unwritable",
+  });
+  await move();
+  expect(channels[0]?.near.readyState).toBe("closed");
+  expect(channels.length).toBe(1);
+  noRoom();
+  await refused;
+});
+
+test("nobody opens channels without end, and closed ones do not count", async () => {
+  const { sender } = two();
+  const offer = await sender.share(new Blob([content]), "x");
+  const ends = Array.from({ length: 17 }, () => pair(`file:${offer.id}:0`));
+  for (const { far } of ends) sender.accept("r", asChannel(far));
+  expect(ends.map(({ far }) => far.readyState).filter((state) => state === "open").length).toBe(16);
+  ends[0]?.near.close();
+  const { far } = pair(`file:${offer.id}:0`);
+  sender.accept("r", asChannel(far));
+  expect(far.readyState).toBe("open");
+});
+
+test("reading a file for its checksum can be stopped", async () => {
+  const { sender } = two();
+  const stop = new AbortController();
+  const shared = sender.share(new Blob([content]), "x", {
+    signal: stop.signal,
+    onProgress: () => stop.abort(),
+  });
+  await expect(shared).rejects.toMatchObject({ code: "aborted" });
 });
 
 test("an empty file is a file", async () => {
@@ -187,7 +280,7 @@ test("an empty file is a file", async () => {
 
 test("other channels are not touched, and meta that is no offer is none", async () => {
   const { near } = pair("something else");
-  expect(createFiles({ open: () => null, present: () => true }).accept(asChannel(near))).toBe(false);
+  expect(createFiles({ open: () => null, present: () => true }).accept("r", asChannel(near))).toBe(false);
   expect(near.readyState).toBe("open");
   const offer: FileOffer = { id: "a-1", name: "n", size: 1, type: "", sha256: "0".repeat(64) };
   expect(fileOf({ file: offer })).toEqual(offer);

@@ -5,10 +5,18 @@ import type { RtcEnvironment } from "./rtc.ts";
 import { createSignaling, openSocket } from "./signaling.ts";
 
 export { type Api, createApi } from "./api.ts";
+export { type Arrival, createArrival } from "./arrival.ts";
 export { type Calls, createCalls, type Incoming, type Outcome, type Outgoing } from "./calls.ts";
 export type { Chat, SendOptions } from "./chat.ts";
-export { codeOf, SignalError } from "./errors.ts";
-export { type FetchOptions, FileError, type FileOffer, type Files, fileOf } from "./files.ts";
+export { codeOf, FileError, type FileFailure, SignalError } from "./errors.ts";
+export {
+  type FetchOptions,
+  type FileOffer,
+  type Files,
+  fileOf,
+  type Sending,
+  type ShareOptions,
+} from "./files.ts";
 export { createLocalMedia, type LocalMedia } from "./local-media.ts";
 export type { Choice, Devices, MediaProblem } from "./media.ts";
 export {

@@ -109,6 +109,7 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
   const files = createFiles({
     open: (peerId, label) => peers.all.get(peerId)?.open(label) ?? null,
     present: (peerId) => peers.all.has(peerId),
+    onSending: (told) => events.emit("sending", told),
   });
 
   const peers = createPeers({
@@ -118,7 +119,6 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
     online,
     signal: (message) => signaling.signal(message),
     files,
-    onSending: (told) => events.emit("sending", told),
     onChange: changed,
     onUnsent(error) {
       trouble(error);
@@ -222,6 +222,7 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
     membership.stop();
     peers.stop();
     chat.close();
+    files.close();
     if (keepSeat) signaling.drop();
     else signaling.close();
   }

@@ -2,7 +2,7 @@
  * Everyone in the meeting: a connection to each, and what all connections share, which is our certificate,
  * what we send, the uplink that is divided among them, and ears for who speaks.
  */
-import type { Files } from "./files.ts";
+import type { FileRoom } from "./files.ts";
 import { createHearing, type Hearing } from "./hearing.ts";
 import { createOutbox } from "./outbox.ts";
 import { createPeer, noTracks, type Peer, type Tracks } from "./peer.ts";
@@ -47,8 +47,7 @@ export interface PeersOptions {
   iceServers(): IceServer[];
   online(): boolean;
   signal(message: SignalOut): Promise<void>;
-  files: Pick<Files, "accept">;
-  onSending(told: { peerId: string; id: string; done: number; total: number }): void;
+  files: Pick<FileRoom, "accept">;
   onChange(): void;
   /** A signal could not be sent, and never will be. */
   onUnsent(error: unknown): void;
@@ -93,9 +92,7 @@ export function createPeers(options: PeersOptions): Peers {
         online,
         tracks,
         onChannel(channel) {
-          const told = (id: string, done: number, total: number) =>
-            options.onSending({ peerId, id, done, total });
-          if (!options.files.accept(channel, told)) channel.close();
+          if (!options.files.accept(peerId, channel)) channel.close();
         },
         onChange() {
           uplink?.divide();

@@ -1,4 +1,5 @@
 /** What is seen of a meeting under way, as plain data: its state, and what happens in it. */
+import type { Sending } from "./files.ts";
 import type { PeerState, Tracks } from "./peer.ts";
 import type {
   ChatMessage,
@@ -64,7 +65,7 @@ export interface MeshEvents {
   revoked: ChatUpdate;
   typing: Typing;
   /** Somebody is fetching a file that we share. */
-  sending: { peerId: string; id: string; done: number; total: number };
+  sending: Sending;
   /** A host has done something to us or, if we lead, to anybody. What is switched off so, we obey. */
   moderated: Moderated;
   /** Out of the meeting, not by our own wish. */
