@@ -1,19 +1,33 @@
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { codeOf } from "../mesh/errors.ts";
 import type { MeshView } from "../mesh/mesh.ts";
-import type { Conversation, Line } from "./conversation.ts";
+import type { Line } from "./conversation.ts";
+import { offerIn } from "./downloads.ts";
+import { FileCard } from "./file-card.tsx";
+import { AttachButton, PreparingList } from "./file-sending.tsx";
 import { useSource } from "./hooks.ts";
 import { notices } from "./live.ts";
 import { Panel } from "./panel.tsx";
+import type { Session } from "./session.ts";
 import { sentence, texts } from "./texts.ts";
 
+export const mayChat = ({ role, policy }: MeshView) => role !== "guest" || (policy?.chat ?? true);
+
+/** Whether what is written to `to` reaches somebody; "" is everyone. */
+export const isThere = ({ peers }: MeshView, to: string) =>
+  to === "" || peers.some(({ info }) => info.peer_id === to);
+
 interface ChatProps {
-  conversation: Conversation;
+  session: Session;
   view: MeshView;
+  /** Whom we write to, by peer_id; "" for everyone. */
+  to: string;
+  setTo(to: string): void;
   close(): void;
 }
 
-export function Chat({ conversation, view, close }: ChatProps) {
+export function Chat({ session, view, to, setTo, close }: ChatProps) {
+  const { conversation } = session;
   useSource(conversation);
   useEffect(() => {
     conversation.watch(true);
@@ -23,23 +37,31 @@ export function Chat({ conversation, view, close }: ChatProps) {
   const typing = conversation.typing().flatMap((id) => names.get(id) ?? []);
   return (
     <Panel title={texts.chat} testid="chat" close={close}>
-      <Log conversation={conversation} names={names} />
+      <Log session={session} names={names} />
       <p class="hint typing" data-testid="typing">
         {typing.length > 0 ? texts.types(typing.join(texts.comma)) : ""}
       </p>
-      <Composer conversation={conversation} view={view} />
+      <Composer session={session} view={view} to={to} setTo={setTo} />
     </Panel>
   );
 }
 
-function Log({ conversation, names }: { conversation: Conversation; names: Map<string, string> }) {
+function Log({ session, names }: { session: Session; names: Map<string, string> }) {
   const list = useRef<HTMLDivElement>(null);
-  const lines = conversation.lines();
+  const lines = session.conversation.lines();
   const atEnd = useRef(true);
+  const content = useRef<HTMLDivElement>(null);
   useLayoutEffect(() => {
-    // Who has scrolled up is reading.
-    if (list.current && atEnd.current) list.current.scrollTop = list.current.scrollHeight;
-  }, [lines]);
+    const [box, inside] = [list.current, content.current];
+    if (!box || !inside) return;
+    const observer = new ResizeObserver(() => {
+      // Who has scrolled up is reading.
+      if (atEnd.current) box.scrollTop = box.scrollHeight;
+    });
+    observer.observe(inside);
+    observer.observe(box);
+    return () => observer.disconnect();
+  }, []);
   return (
     <div
       ref={list}
@@ -52,36 +74,26 @@ function Log({ conversation, names }: { conversation: Conversation; names: Map<s
         atEnd.current = scrollHeight - scrollTop - clientHeight < 40;
       }}
     >
-      {lines.length === 0 && <p class="hint">{texts.nothingSaid}</p>}
-      <ol>
-        {lines.map((line) => (
-          <Said
-            key={line.client_id || line.message_id}
-            line={line}
-            names={names}
-            conversation={conversation}
-          />
-        ))}
-      </ol>
+      <div ref={content}>
+        {lines.length === 0 && <p class="hint">{texts.nothingSaid}</p>}
+        <ol>
+          {lines.map((line) => (
+            <Said key={line.client_id || line.message_id} line={line} names={names} session={session} />
+          ))}
+        </ol>
+      </div>
     </div>
   );
 }
 
-function Said({
-  line,
-  names,
-  conversation,
-}: {
-  line: Line;
-  names: Map<string, string>;
-  conversation: Conversation;
-}) {
+function Said({ line, names, session }: { line: Line; names: Map<string, string>; session: Session }) {
   const { own, state, revoked } = line;
+  const offer = offerIn(line);
   const to =
     line.to === undefined ? "" : own ? texts.privateTo(names.get(line.to) ?? texts.someone) : texts.privately;
   async function takeBack(): Promise<void> {
     try {
-      await conversation.takeBack(line.message_id);
+      await session.conversation.takeBack(line.message_id);
     } catch (error) {
       notices.say(sentence(codeOf(error)));
     }
@@ -112,6 +124,8 @@ function Said({
       </p>
       {revoked ? (
         <p class="hint">{texts.takenBack}</p>
+      ) : offer ? (
+        <FileCard line={line} offer={offer} names={names} session={session} />
       ) : (
         <p class="said-text" dir="auto">
           {line.text}
@@ -127,14 +141,20 @@ function Said({
   );
 }
 
-function Composer({ conversation, view }: { conversation: Conversation; view: MeshView }) {
+interface ComposerProps {
+  session: Session;
+  view: MeshView;
+  to: string;
+  setTo(to: string): void;
+}
+
+function Composer({ session, view, to: wanted, setTo }: ComposerProps) {
+  const { conversation } = session;
   const [text, setText] = useState("");
-  const [wanted, setTo] = useState("");
   const field = useRef<HTMLTextAreaElement>(null);
   useEffect(() => field.current?.focus(), []);
-  const to = view.peers.some(({ info }) => info.peer_id === wanted) ? wanted : "";
-  const gone = wanted !== "" && to === "";
-  const may = view.role !== "guest" || (view.policy?.chat ?? true);
+  const gone = !isThere(view, wanted);
+  const to = gone ? "" : wanted;
 
   function send(event: Event): void {
     event.preventDefault();
@@ -144,7 +164,7 @@ function Composer({ conversation, view }: { conversation: Conversation; view: Me
     field.current?.focus();
   }
 
-  if (!may) return <p class="hint">{texts.chatOff}</p>;
+  if (!mayChat(view)) return <p class="hint">{texts.chatOff}</p>;
   return (
     <form class="composer" onSubmit={send}>
       <label class="to">
@@ -163,7 +183,9 @@ function Composer({ conversation, view }: { conversation: Conversation; view: Me
           ))}
         </select>
       </label>
+      <PreparingList sharing={session.sharing} />
       <div class="composer-line">
+        <AttachButton disabled={gone} take={(files) => void session.sharing.offer(files, to)} />
         <textarea
           ref={field}
           rows={2}

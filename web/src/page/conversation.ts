@@ -19,7 +19,8 @@ export interface Conversation {
   typing(): string[];
   /** While the panel is open, what comes is read. */
   watch(open: boolean): void;
-  say(text: string, to: string): void;
+  /** `meta`: what a program makes of it, such as the offer of a file. */
+  say(text: string, to: string, meta?: unknown): void;
   takeBack(messageId: string): Promise<void>;
   /** Fetches what was said before this page was loaded. */
   recall(): Promise<void>;
@@ -87,9 +88,10 @@ export function createConversation(mesh: Mesh): Conversation {
         changed();
       }
     },
-    say(text, to) {
+    say(text, to, meta) {
       const draft = `draft ${++drafts}`;
       const { selfId, name } = mesh.view();
+      const options = { ...(to === "" ? {} : { to }), ...(meta === undefined ? {} : { meta }) };
       put({
         message_id: draft,
         delivery_id: 0,
@@ -101,9 +103,9 @@ export function createConversation(mesh: Mesh): Conversation {
         revoked: false,
         own: true,
         state: "sending",
-        ...(to === "" ? {} : { to }),
+        ...options,
       });
-      mesh.chat.send(text, to === "" ? {} : { to }).then(
+      mesh.chat.send(text, options).then(
         (message) => replace(draft, { ...message, state: "said" }),
         (error) => replace(draft, { state: { code: codeOf(error) } }),
       );

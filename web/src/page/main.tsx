@@ -4,6 +4,7 @@ import "./css/base.css";
 import "./css/lobby.css";
 import "./css/meeting.css";
 import "./css/panels.css";
+import "./css/files.css";
 import "./css/ring.css";
 import { preferences } from "./preferences.ts";
 

@@ -1,10 +1,13 @@
 import { useEffect, useState } from "preact/hooks";
 import type { Api } from "../mesh/api.ts";
+import { fileOf } from "../mesh/files.ts";
 import type { LocalMedia } from "../mesh/local-media.ts";
 import type { MeshView } from "../mesh/mesh.ts";
-import { Chat } from "./chat.tsx";
+import { Chat, isThere, mayChat } from "./chat.tsx";
 import { Controls, canShare, type PanelName } from "./controls.tsx";
 import { useLoudness } from "./devices.tsx";
+import { DropTarget } from "./file-drop.tsx";
+import { safeName } from "./file-names.ts";
 import { fitTiles } from "./fit.ts";
 import { useHeadingFocus, useSize, useSource } from "./hooks.ts";
 import { notices } from "./live.ts";
@@ -35,11 +38,14 @@ export function Meeting({ api, session, local, leave }: MeetingProps) {
   const heading = useHeadingFocus();
   const [panel, setPanel] = useState<PanelName | "">("");
   const [pinned, setPinned] = useState("");
+  const [to, setTo] = useState("");
   const speaking = useOwnVoice(local);
   useEffect(
     () =>
-      session.conversation.on("heard", ({ name, text }) => {
-        if (session.conversation.unread() > 0) notices.say(texts.heard(name, text.slice(0, 120)));
+      session.conversation.on("heard", ({ name, text, meta }) => {
+        const file = fileOf(meta);
+        if (file) notices.say(texts.files.offers(name, safeName(file.name)));
+        else if (session.conversation.unread() > 0) notices.say(texts.heard(name, text.slice(0, 120)));
       }),
     [session],
   );
@@ -51,6 +57,13 @@ export function Meeting({ api, session, local, leave }: MeetingProps) {
   const maySpeak = free || (view.policy?.speak ?? true);
   const mayShow = free || (view.policy?.camera ?? true);
   useShortcuts(shortcutsOf(local, { maySpeak, mayShow }, toggle, close));
+
+  function offer(files: File[]): void {
+    setPanel("chat"); // where it is seen what becomes of them
+    if (!mayChat(view)) notices.say(texts.chatOff);
+    else if (!isThere(view, to)) notices.say(texts.files.nobodyThere);
+    else void session.sharing.offer(files, to);
+  }
 
   const tiles = tilesOf(view, local, speaking);
   const many = tiles.length > 1;
@@ -90,6 +103,11 @@ export function Meeting({ api, session, local, leave }: MeetingProps) {
       <p class="banner" role="status" data-testid="banner">
         {view.status === "reconnecting" ? texts.reconnecting : ""}
       </p>
+      <DropTarget
+        to={view.peers.find(({ info }) => info.peer_id === to)?.info.name ?? texts.files.allHere}
+        allowed={mayChat(view)}
+        take={offer}
+      />
       <SoundGate />
       <MediaAdvice local={local} />
       <div class="middle">
@@ -105,7 +123,7 @@ export function Meeting({ api, session, local, leave }: MeetingProps) {
           {stage.length > 0 && <Grid label={texts.share} tiles={stage} stage />}
           <Grid label={texts.participants} tiles={rest} />
         </main>
-        {panel === "chat" && <Chat conversation={session.conversation} view={view} close={close} />}
+        {panel === "chat" && <Chat session={session} view={view} to={to} setTo={setTo} close={close} />}
         {panel === "people" && (
           <People api={api} session={session} view={view} media={local.state()} link={link} close={close} />
         )}

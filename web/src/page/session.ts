@@ -8,11 +8,13 @@ import type { PeerState } from "../mesh/peer.ts";
 import type { MediaState } from "../mesh/protocol.ts";
 import { createSignaling, openSocket } from "../mesh/signaling.ts";
 import { type Conversation, createConversation } from "./conversation.ts";
+import { createDownloads, type Downloads } from "./downloads.ts";
 import { identity } from "./identity.ts";
 import { notices } from "./live.ts";
 import { rememberParting } from "./parting.ts";
 import { base, relayOnly } from "./place.ts";
 import { persist } from "./returning.ts";
+import { createSharing, type Sharing } from "./sharing.ts";
 import { admissionOf, hostKeyOf, rememberAdmission } from "./storage.ts";
 import { newsOf, texts } from "./texts.ts";
 
@@ -27,6 +29,8 @@ export interface Session {
   mesh: Mesh;
   key: string;
   conversation: Conversation;
+  sharing: Sharing;
+  downloads: Downloads;
   /** Null if nobody vouches for us here. */
   calls: Calls | null;
   /** What of whom is on our screen: a camera's or screen's height in device pixels, 0 for hidden. */
@@ -101,26 +105,34 @@ export async function joinMeeting(
       trouble() {},
     }).catch((error) => console.warn("signald:", error));
   }
+  const sharing = createSharing(mesh, conversation);
+  const downloads = createDownloads(mesh, conversation);
   obeyPolicy(mesh, local);
   window.signald = { mesh };
+  const stop = () => {
+    stopPushing();
+    sharing.close();
+    downloads.close();
+    calls?.close();
+  };
 
   return {
     mesh,
     key: seat.key,
     conversation,
     calls,
+    sharing,
+    downloads,
     show: createShow(mesh),
     leave() {
-      stopPushing();
-      calls?.close();
+      stop();
       const left = mesh.leave();
       // The socket has said so, too, if it could: this one gets through while the page closes.
       if (left) navigator.sendBeacon(api.leaveUrl, JSON.stringify(left));
       delete window.signald;
     },
     part() {
-      stopPushing();
-      calls?.close();
+      stop();
       const { name } = mesh.view();
       const { audio, video } = local.state();
       const left = mesh.quit();

@@ -2,6 +2,7 @@
 import type { Outcome, Outgoing } from "../mesh/calls.ts";
 import type { MediaProblem } from "../mesh/media.ts";
 import type { PeerState } from "../mesh/peer.ts";
+import { filesEn, filesZh } from "./file-texts.ts";
 
 const en = {
   tagline: "Meet face to face, browser to browser.",
@@ -130,6 +131,7 @@ const en = {
   chatOff: "The host has switched the chat off.",
   types: (names: string) => `${names}: typing…`,
   comma: ", ",
+  files: filesEn,
   heard: (name: string, text: string) => `${name}: ${text}`,
   places: (here: number, most: number) => `${here} of ${most} places taken`,
   full: (most: number) =>
@@ -420,6 +422,7 @@ const zh: Texts = {
   chatOff: "主持人已关闭聊天。",
   types: (names) => `${names} 正在输入…`,
   comma: "、",
+  files: filesZh,
   heard: (name, text) => `${name}：${text}`,
   places: (here, most) => `已有 ${here} 人，最多 ${most} 人`,
   full: (most) => `会议已满。这里人人直接互传音视频，${most} 人以内效果才好。`,
