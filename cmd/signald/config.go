@@ -337,6 +337,24 @@ func readEnvironment() (problems []error) {
 	return problems
 }
 
+// misspelt finds variables that look like settings and are none. Kubernetes makes
+// some of its own for a service called signald.
+func misspelt() (names []string) {
+	known := map[string]bool{}
+	t := reflect.TypeFor[Config]()
+	for i := range t.NumField() {
+		known[t.Field(i).Tag.Get("env")] = true
+	}
+	for _, variable := range os.Environ() {
+		name, _, _ := strings.Cut(variable, "=")
+		if strings.HasPrefix(name, "SIGNALD_") && !known[name] &&
+			!strings.HasPrefix(name, "SIGNALD_SERVICE_") && !strings.HasPrefix(name, "SIGNALD_PORT") {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // tlsMode is TLS with auto resolved.
 func (c *Config) tlsMode() string {
 	host, _, _ := net.SplitHostPort(c.Listen) // reported by Validate

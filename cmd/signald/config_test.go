@@ -292,6 +292,16 @@ func TestDatabaseRedisAndAdminTokenFitTogether(t *testing.T) {
 	}
 }
 
+func TestVariablesThatAreNoSettingsAreNamed(t *testing.T) {
+	t.Setenv("SIGNALD_TRUSTED_PROXY", "s3cret")
+	t.Setenv("SIGNALD_PORT_443_TCP", "tcp://10.0.0.1:443")
+	r := start(t, serveArgs(t))
+	log := r.log.String()
+	if !strings.Contains(log, `"SIGNALD_TRUSTED_PROXY"`) || strings.Contains(log, "s3cret") || strings.Contains(log, "SIGNALD_PORT") {
+		t.Errorf("log: %s", log)
+	}
+}
+
 // valid is a configuration without problems.
 func valid(change func(*Config)) *Config {
 	c := &Config{

@@ -124,6 +124,9 @@ func asError(v any) error {
 // run serves until a signal. The second one ends the process at once.
 func (s *serveCommand) run(ctx context.Context, stdout, stderr io.Writer) int {
 	log := s.logger(stderr)
+	for _, name := range misspelt() {
+		log.Warn().Str("variable", name).Msg("there is no such setting")
+	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	srv, err := build(ctx, &s.Config, log)
