@@ -118,6 +118,25 @@ func TestBrokenPairIsSeenByTheHostAndMended(t *testing.T) {
 	})
 }
 
+func TestMetricsTellOfBrokenPairs(t *testing.T) {
+	t.Parallel()
+	addr := loopback(t)
+	n := testnode.Start(t, "SIGNALD_METRICS_LISTEN="+addr)
+	m := meeting(t, n, nil)
+	a, b := join(t, n, as(m, "a"), nil), join(t, n, as(m, "b"), nil)
+	sees(t, a, map[string]string{"b": "online"})
+	if err := b.Report(ctx(t), between("", a)...); err != nil { // whichever is asked understands
+		t.Fatal(err)
+	}
+	shows(t, addr, values{`signald_mesh_pairs_broken`: 0})
+	repeat(t, a, func() []protocol.MeshPair { return between(b.PeerID(), b) })
+	shows(t, addr, values{
+		`signald_mesh_pairs_broken`:                   1,
+		`signald_mesh_advice_total{action="restart"}`: 1,
+		`signald_mesh_advice_total{action="relay"}`:   1,
+	})
+}
+
 func TestReportsOfPairsAreBounded(t *testing.T) {
 	t.Parallel()
 	n := testnode.Start(t, "SIGNALD_RATE_LIMITS=on")

@@ -4,6 +4,7 @@ import type { MeshView, PeerView } from "../mesh/mesh.ts";
 import type { MediaState } from "../mesh/protocol.ts";
 import { Actions, HostControls, Waiting } from "./host.tsx";
 import { CameraOffIcon, HandIcon, HostIcon, MicOffIcon, QualityIcon, ShieldIcon } from "./icons.tsx";
+import { Matrix } from "./matrix.tsx";
 import { Panel } from "./panel.tsx";
 import { CopyButton, Problem, useTask } from "./parts.tsx";
 import { RingSomeone } from "./ringsomeone.tsx";
@@ -50,6 +51,7 @@ export function People({ api, session, view, media, link, close }: PeopleProps) 
         ))}
       </ul>
       {session.calls && <RingSomeone calls={session.calls} />}
+      <Matrix view={view} />
       {view.role !== "guest" && <HostControls session={session} view={view} api={api} />}
       <Safety view={view} />
     </Panel>
