@@ -150,7 +150,7 @@ test("the whole way by keyboard alone", async ({ server, visitor }) => {
   const page = await visitor.page();
   await page.goto("/");
   await expect(page.getByRole("heading", { level: 1 })).toBeFocused();
-  for (let i = 0; i < 3; i++) await page.keyboard.press("Tab");
+  for (let i = 0; i < 4; i++) await page.keyboard.press("Tab");
   await expect(page.getByTestId("key")).toBeFocused();
   await page.keyboard.type(key);
   await page.keyboard.press("Enter");

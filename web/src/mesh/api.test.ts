@@ -17,6 +17,18 @@ test("requests go below the base path, with the key coded", async () => {
   expect(api.leaveUrl).toBe("https://example.org/meet/api/v1/leave");
 });
 
+test("what is not wanted of a new meeting is not asked for", async () => {
+  const { api, asked } = answering(201, {
+    meeting_id: "k",
+    name: "",
+    host_key: "hk_1",
+    join_url: "https://x/m/k",
+  });
+  await api.createMeeting("");
+  await api.createMeeting("Weekly", 86_400);
+  expect(asked.map(({ init }) => init?.body)).toEqual(["{}", '{"name":"Weekly","retention_s":86400}']);
+});
+
 test("a refusal keeps its code", async () => {
   const { api } = answering(404, { ok: false, code: "meeting_not_found", message: "no" });
   await expect(api.meeting("x")).rejects.toMatchObject({ code: "meeting_not_found" });

@@ -11,7 +11,8 @@ import {
 } from "./protocol.ts";
 
 export interface Api {
-  createMeeting(name: string): Promise<CreatedMeeting>;
+  /** `retentionS`: the chat is kept for so many seconds after the last has left. */
+  createMeeting(name: string, retentionS?: number): Promise<CreatedMeeting>;
   /** Refused with `meeting_not_found` if the key fits no meeting. */
   meeting(key: string): Promise<MeetingInfo>;
   ice(resumeToken: string): Promise<{ ice_servers: IceServer[]; ice_ttl_s: number }>;
@@ -46,11 +47,14 @@ export function createApi(base: string, request: typeof fetch = (...args) => fet
   return {
     leaveUrl: new URL("api/v1/leave", base).href,
 
-    async createMeeting(name) {
+    async createMeeting(name, retentionS = 0) {
       const body = await call("api/v1/meetings", {
         method: "POST",
         headers: { "Content-Type": "application/json" },
-        body: JSON.stringify(name === "" ? {} : { name }),
+        body: JSON.stringify({
+          ...(name === "" ? {} : { name }),
+          ...(retentionS > 0 ? { retention_s: retentionS } : {}),
+        }),
       });
       return checked(() => parseCreatedMeeting(body));
     },

@@ -19,7 +19,7 @@ import { persist } from "./returning.ts";
 import { Ringing } from "./ringing.tsx";
 import { joinMeeting, type Seat, type Session } from "./session.ts";
 import { Start } from "./start.tsx";
-import { rememberedDevice, rememberHostKey, rememberName } from "./storage.ts";
+import { forgetPast, rememberedDevice, rememberHostKey, rememberName } from "./storage.ts";
 import { texts } from "./texts.ts";
 import { setTitle } from "./title.ts";
 
@@ -32,6 +32,8 @@ type View =
   | { at: "over"; key: string; code: string };
 
 const api = createApi(base);
+/** Codes after which nothing of a meeting is there to come back for. */
+const gone = new Set(["meeting_not_found", "meeting_ended"]);
 
 /** Each visit of the pre-join is one of its own. */
 let visits = 0;
@@ -68,7 +70,10 @@ export function App() {
 
   /** Rejects if the key fits no meeting; then the view stays what it is. */
   async function open(key: string, atOnce = false): Promise<void> {
-    const info = await api.meeting(key);
+    const info = await api.meeting(key).catch((error) => {
+      if (gone.has(codeOf(error))) forgetPast(key);
+      throw error;
+    });
     go({ at: "prejoin", info, local: newMedia(), atOnce, visit: ++visits }, linkOf(info.meeting_id));
   }
 
@@ -125,8 +130,8 @@ export function App() {
     go({ at: "meeting", session, local });
   }
 
-  async function create(name: string): Promise<void> {
-    const meeting = await api.createMeeting(name);
+  async function create(name: string, keepS: number): Promise<void> {
+    const meeting = await api.createMeeting(name, keepS);
     rememberHostKey(meeting.meeting_id, meeting.host_key);
     go({ at: "created", meeting });
   }
@@ -149,11 +154,13 @@ export function App() {
 
   // Once, for the life of the page.
   useEffect(() => {
+    forgetPast(); // those whose time is over
     void openAddress();
     const moved = () => void openAddress();
     // A page that goes away leaves its meeting at once; what it leaves behind brings a reload back as the
     // same person. So no ghost stays, nobody is there twice, and a duplicated tab has nothing with which to
-    // take the first one's seat: while a page lives, the resume token is in its memory only.
+    // take the first one's seat: while a page lives, the resume token is in its memory only. (Where the chat is
+    // kept it is in storage.ts as well, and used for reading on.)
     let parted = false;
     const hide = () => {
       stopWaiting.current();

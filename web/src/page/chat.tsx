@@ -1,8 +1,10 @@
+import { Fragment } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { codeOf } from "../mesh/errors.ts";
 import type { MeshView } from "../mesh/mesh.ts";
 import type { Line } from "./conversation.ts";
 import { offerIn } from "./downloads.ts";
+import { duration } from "./duration.ts";
 import { FileCard } from "./file-card.tsx";
 import { AttachButton, PreparingList } from "./file-sending.tsx";
 import { useSource } from "./hooks.ts";
@@ -37,7 +39,8 @@ export function Chat({ session, view, to, setTo, close }: ChatProps) {
   const typing = conversation.typing().flatMap((id) => names.get(id) ?? []);
   return (
     <Panel title={texts.chat} testid="chat" close={close}>
-      <Log session={session} names={names} />
+      <Kept seconds={view.meeting?.retention_s ?? 0} />
+      <Log session={session} names={names} kept={(view.meeting?.retention_s ?? 0) > 0} />
       <p class="hint typing" data-testid="typing">
         {typing.length > 0 ? texts.types(typing.join(texts.comma)) : ""}
       </p>
@@ -46,9 +49,28 @@ export function Chat({ session, view, to, setTo, close }: ChatProps) {
   );
 }
 
-function Log({ session, names }: { session: Session; names: Map<string, string> }) {
+/** What is kept is said to everyone. */
+function Kept({ seconds }: { seconds: number }) {
+  if (seconds === 0) return null;
+  return (
+    <p class="hint" data-testid="kept">
+      {texts.kept(duration(seconds))}
+    </p>
+  );
+}
+
+interface LogProps {
+  session: Session;
+  names: Map<string, string>;
+  kept: boolean;
+}
+
+function Log({ session, names, kept }: LogProps) {
+  const { conversation } = session;
   const list = useRef<HTMLDivElement>(null);
-  const lines = session.conversation.lines();
+  const lines = conversation.lines();
+  const earlier = conversation.earlier();
+  const past = lines.filter(({ delivery_id }) => delivery_id > 0 && delivery_id <= earlier);
   const atEnd = useRef(true);
   const content = useRef<HTMLDivElement>(null);
   useLayoutEffect(() => {
@@ -75,10 +97,17 @@ function Log({ session, names }: { session: Session; names: Map<string, string> 
       }}
     >
       <div ref={content}>
-        {lines.length === 0 && <p class="hint">{texts.nothingSaid}</p>}
+        {lines.length === 0 && <p class="hint">{kept ? texts.silence : texts.nothingSaid}</p>}
         <ol>
           {lines.map((line) => (
-            <Said key={line.client_id || line.message_id} line={line} names={names} session={session} />
+            <Fragment key={line.client_id || line.message_id}>
+              <Said line={line} names={names} session={session} />
+              {line === past.at(-1) && (
+                <li class="until-here" data-testid="earlier">
+                  {texts.earlier}
+                </li>
+              )}
+            </Fragment>
           ))}
         </ol>
       </div>
@@ -110,12 +139,7 @@ function Said({ line, names, session }: { line: Line; names: Map<string, string>
           {own ? texts.you : line.name}
         </span>
         {to !== "" && <span class="private">{to}</span>}
-        <time dateTime={new Date(line.at).toISOString()}>
-          {new Date(line.at).toLocaleTimeString(document.documentElement.lang, {
-            hour: "2-digit",
-            minute: "2-digit",
-          })}
-        </time>
+        <time dateTime={new Date(line.at).toISOString()}>{timeOf(new Date(line.at))}</time>
         {own && state === "said" && !revoked && (
           <button type="button" class="quiet tiny" data-testid="take-back" onClick={() => void takeBack()}>
             {texts.takeBack}
@@ -139,6 +163,14 @@ function Said({ line, names, session }: { line: Line; names: Map<string, string>
       )}
     </li>
   );
+}
+
+/** Of another day with its date: where messages are kept there are such. */
+function timeOf(at: Date): string {
+  const day =
+    at.toDateString() === new Date().toDateString() ? {} : ({ day: "numeric", month: "short" } as const);
+  const format = { ...day, hour: "2-digit", minute: "2-digit" } as const;
+  return at.toLocaleString(document.documentElement.lang, format);
 }
 
 interface ComposerProps {

@@ -22,8 +22,12 @@ export interface Conversation {
   /** `meta`: what a program makes of it, such as the offer of a file. */
   say(text: string, to: string, meta?: unknown): void;
   takeBack(messageId: string): Promise<void>;
-  /** Fetches what was said before this page was loaded. */
-  recall(): Promise<void>;
+  /** Fetches what was said before this page was loaded. What came after delivery `told` was not read yet. */
+  recall(told?: number): Promise<void>;
+  /** The last delivery that is here. */
+  told(): number;
+  /** The last delivery before we came back, after having left; 0 if we have not. */
+  earlier(): number;
   /** A key was pressed. */
   type(to: string): void;
 }
@@ -114,16 +118,21 @@ export function createConversation(mesh: Mesh): Conversation {
       await mesh.chat.revoke(messageId);
       replace(messageId, { revoked: true, text: "" });
     },
-    async recall() {
-      const { selfId } = mesh.view();
+    async recall(told) {
       const said = (await mesh.chat.history()).map((message) => {
-        const line: Line = { ...message, own: message.from === selfId, state: "said" };
+        const line: Line = { ...message, own: mesh.chat.isSelf(message.from), state: "said" };
         return line;
       });
       const known = new Set(lines.map(({ message_id }) => message_id));
-      lines = inOrder([...said.filter(({ message_id }) => !known.has(message_id)), ...lines]).slice(-most);
+      const fresh = said.filter(({ message_id }) => !known.has(message_id));
+      lines = inOrder([...fresh, ...lines]).slice(-most);
+      if (told !== undefined && !open) {
+        unread += fresh.filter(({ own, delivery_id }) => !own && delivery_id > told).length;
+      }
       changed();
     },
+    told: () => Math.max(0, ...lines.map(({ delivery_id }) => delivery_id)),
+    earlier: () => mesh.chat.earlier(),
     type(to) {
       const now = Date.now();
       if (now - toldTyping < typingMs / 2) return;

@@ -15,7 +15,7 @@ import { rememberParting } from "./parting.ts";
 import { base, relayOnly } from "./place.ts";
 import { persist } from "./returning.ts";
 import { createSharing, type Sharing } from "./sharing.ts";
-import { admissionOf, hostKeyOf, rememberAdmission } from "./storage.ts";
+import { admissionOf, forgetPast, hostKeyOf, pastOf, rememberAdmission, rememberPast } from "./storage.ts";
 import { newsOf, texts } from "./texts.ts";
 
 declare global {
@@ -80,11 +80,13 @@ export async function joinMeeting(
   });
   const hostKey = hostKeyOf(seat.key);
   const admissionToken = admissionOf(seat.key);
+  const past = pastOf(seat.key);
   await mesh.join({
     meetingId: seat.key,
     name: seat.name,
     memo: seat.memo,
     ...(admissionToken ? { admissionToken } : {}),
+    ...(past ? { pastToken: past.token } : {}),
     ...(hostKey ? { hostKey } : {}),
     ...(seat.password ? { password: seat.password } : {}),
     ...(seat.resumeToken ? { resumeToken: seat.resumeToken } : {}),
@@ -98,8 +100,9 @@ export async function joinMeeting(
   const conversation = createConversation(mesh);
   const calls = token === "" ? null : createCalls(signaling);
   calls?.on("outcome", (ring) => notices.say(newsOf(ring)));
-  if (seat.resumeToken) {
-    persist(() => conversation.recall(), {
+  const told = seat.resumeToken ? undefined : past?.told;
+  if (seat.resumeToken || mesh.chat.earlier() > 0) {
+    persist(() => conversation.recall(told), {
       until: Date.now() + recallForMs,
       wanted: () => mesh.view().status !== "ended",
       trouble() {},
@@ -107,9 +110,11 @@ export async function joinMeeting(
   }
   const sharing = createSharing(mesh, conversation);
   const downloads = createDownloads(mesh, conversation);
+  const keepPast = rememberUs(mesh, conversation, seat.key, past?.told ?? 0);
   obeyPolicy(mesh, local);
   window.signald = { mesh };
   const stop = () => {
+    keepPast();
     stopPushing();
     sharing.close();
     downloads.close();
@@ -141,6 +146,35 @@ export async function joinMeeting(
       rememberParting({ key: seat.key, name, token: left.seat.resume_token, audio, video, until });
       navigator.sendBeacon(api.leaveUrl, JSON.stringify({ ...left.seat, may_return: true }));
     },
+  };
+}
+
+/** Codes after which nothing of the meeting is ours to read any more. */
+const final = new Set(["kicked", "banned", "meeting_ended"]);
+const keepPastEveryMs = 60_000;
+
+/** Keeps what lets us read on another day, if the meeting keeps its chat; the answer does so at once. */
+function rememberUs(mesh: Mesh, conversation: Conversation, key: string, read: number): () => void {
+  let last = { token: "", told: read, at: 0 };
+  const keep = (at: number) => {
+    const { pastToken: token, meeting } = mesh.view();
+    if (token === "" || !meeting) return;
+    const told = conversation.unread() > 0 ? last.told : Math.max(last.told, conversation.told());
+    if (token === last.token && told === last.told && at < last.at + keepPastEveryMs) return;
+    last = { token, told, at };
+    rememberPast(key, { token, told, until: at + meeting.retention_s * 1_000 });
+  };
+  const now = () => keep(Date.now());
+  now();
+  mesh.on("change", now);
+  conversation.on("change", now);
+  mesh.on("ended", ({ code }) => {
+    if (final.has(code)) forgetPast(key);
+  });
+  return () => {
+    if (mesh.view().status === "ended") return;
+    last = { ...last, at: 0 };
+    now();
   };
 }
 

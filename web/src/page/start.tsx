@@ -1,4 +1,5 @@
 import { useRef, useState } from "preact/hooks";
+import { duration } from "./duration.ts";
 import { useHeadingFocus } from "./hooks.ts";
 import { Lobby, Problem, useTask } from "./parts.tsx";
 import { keyFromInput } from "./place.ts";
@@ -8,7 +9,8 @@ interface StartProps {
   /** The key that was asked for, and why it led nowhere. */
   typed: string;
   error: string;
-  create(name: string): Promise<void>;
+  /** `keepS`: for how many seconds the chat is kept after everyone has left. */
+  create(name: string, keepS: number): Promise<void>;
   open(key: string): Promise<void>;
 }
 
@@ -30,15 +32,19 @@ export function Start({ typed, error, create, open }: StartProps) {
   );
 }
 
+const day = 86_400;
+const keepDays = [1, 7, 30];
+
 function NewMeeting({ create }: Pick<StartProps, "create">) {
   const [name, setName] = useState("");
+  const [keepS, setKeepS] = useState(0);
   const task = useTask();
   return (
     <form
       class="card"
       onSubmit={(event) => {
         event.preventDefault();
-        void task.run(() => create(name.trim()));
+        void task.run(() => create(name.trim(), keepS));
       }}
     >
       <h2>{texts.newMeeting}</h2>
@@ -52,6 +58,21 @@ function NewMeeting({ create }: Pick<StartProps, "create">) {
           data-testid="meeting-name"
           onInput={(event) => setName(event.currentTarget.value)}
         />
+      </label>
+      <label class="field">
+        <span>{texts.keepChat}</span>
+        <select
+          value={keepS}
+          data-testid="keep-chat"
+          onChange={(event) => setKeepS(Number(event.currentTarget.value))}
+        >
+          <option value={0}>{texts.keepNot}</option>
+          {keepDays.map((days) => (
+            <option key={days} value={days * day}>
+              {duration(days * day)}
+            </option>
+          ))}
+        </select>
       </label>
       <Problem id="create-problem" code={task.error} />
       <button type="submit" class="primary" aria-busy={task.busy} data-testid="create">

@@ -60,6 +60,42 @@ export const rememberAdmission = (meetingId: string, token: string) =>
   rememberPair(admissionsKey, meetingId, token);
 export const admissionOf = (meetingId: string) => pairOf(admissionsKey, meetingId);
 
+/** What we were in a meeting that keeps its chat: with it we read on, until then. */
+export interface Past {
+  token: string;
+  /** In ms since 1970. */
+  until: number;
+  /** The last delivery that was read. */
+  told: number;
+}
+
+const pastsKey = "signald.pasts";
+
+function parsePast(text: string): Past | undefined {
+  try {
+    const { token, until, told } = JSON.parse(text) as Record<string, unknown>;
+    if (typeof token !== "string" || typeof until !== "number" || typeof told !== "number") return undefined;
+    return until > Date.now() ? { token, until, told } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+export function pastOf(meetingId: string): Past | undefined {
+  const text = pairOf(pastsKey, meetingId);
+  return text === undefined ? undefined : parsePast(text);
+}
+
+export const rememberPast = (meetingId: string, past: Past) =>
+  rememberPair(pastsKey, meetingId, JSON.stringify(past));
+
+/** Forgets this one, and all whose time is over. */
+export function forgetPast(meetingId = ""): void {
+  const all = pairs(pastsKey);
+  const good = all.filter(([id, text]) => id !== meetingId && parsePast(text));
+  if (good.length < all.length) write(pastsKey, JSON.stringify(good));
+}
+
 const rungKey = "signald.rung";
 const maxRung = 12;
 

@@ -7,10 +7,12 @@ import { filesEn, filesZh } from "./file-texts.ts";
 const en = {
   tagline: "Meet face to face, browser to browser.",
   explanation:
-    "Sound and picture go straight from one participant to the other. The server only introduces you, and keeps nothing of what is said.",
+    "Sound and picture go straight from one participant to the other. The server only introduces you: of these it gets nothing.",
   newMeeting: "New meeting",
   newMeetingHint: "You get a key and a link to pass on.",
   meetingName: "Name of the meeting (optional)",
+  keepChat: "Keep the chat after everyone has left",
+  keepNot: "No",
   create: "New meeting",
   creating: "Creating…",
   joinWithKey: "Join with a key",
@@ -116,6 +118,10 @@ const en = {
   chat: "Chat",
   chatUnread: (n: number) => (n === 1 ? "Chat, one new message" : `Chat, ${n} new messages`),
   nothingSaid: "Nothing was said yet. Messages are deleted when the last has left.",
+  silence: "Nothing was said yet.",
+  kept: (time: string) =>
+    `Messages are kept for ${time} after everyone has left. Who was here can come back and read them.`,
+  earlier: "Up to here: said before you came back",
   message: "Message",
   send: "Send",
   to: "To",
@@ -316,10 +322,12 @@ export type Texts = typeof en;
 
 const zh: Texts = {
   tagline: "浏览器直连，面对面开会。",
-  explanation: "声音和画面在参会者之间直接传输。服务器只负责牵线，不保存任何会谈内容。",
+  explanation: "声音和画面在参会者之间直接传输。服务器只负责牵线，不经手音视频内容。",
   newMeeting: "新建会议",
   newMeetingHint: "您会得到一个密钥和一个链接，可转发给他人。",
   meetingName: "会议名称（可不填）",
+  keepChat: "所有人离开后保留聊天记录",
+  keepNot: "不保留",
   create: "新建会议",
   creating: "正在创建…",
   joinWithKey: "用密钥加入",
@@ -424,6 +432,9 @@ const zh: Texts = {
   chat: "聊天",
   chatUnread: (n) => `聊天，${n} 条新消息`,
   nothingSaid: "还没有消息。最后一人离开后，消息会被删除。",
+  silence: "还没有消息。",
+  kept: (time) => `所有人离开后，消息会保留${time}。来过的人回来后仍可查看。`,
+  earlier: "以上是您回来之前的消息",
   message: "消息",
   send: "发送",
   to: "发给",
