@@ -28,7 +28,7 @@ type rule func(pkg) []string
 
 // A package that does not exist breaks no rule.
 var rules = []rule{
-	importsNothingOfOurs("internal/fault", "internal/socketio", "internal/geo", "internal/pairs", "migrations"),
+	importsNothingOfOurs("internal/fault", "internal/socketio", "internal/geo", "internal/pairs", "internal/tracing", "migrations"),
 	neverNeeds("internal/rooms", "internal/store", "internal/socketio", "internal/protocol", "internal/cluster"),
 	onlyImportedBy("internal/signaling", "cmd/"),
 	onlyImportedBy("internal/httpapi", "cmd/"),
@@ -36,6 +36,7 @@ var rules = []rule{
 	libraryOnlyIn("github.com/zishang520/", "internal/socketio"),
 	libraryOnlyIn("github.com/prometheus/", "internal/metrics"),
 	libraryOnlyIn("github.com/pion/", "internal/ice/relay"),
+	libraryOnlyIn("go.opentelemetry.io/otel", "internal/tracing"),
 }
 
 func importsNothingOfOurs(paths ...string) rule {
