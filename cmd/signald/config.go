@@ -19,6 +19,7 @@ import (
 	"signald/internal/audit"
 	"signald/internal/cluster"
 	"signald/internal/identity"
+	"signald/internal/tracing"
 	"signald/internal/webhook"
 )
 
@@ -91,9 +92,14 @@ type Config struct {
 
 	MetricsListen string `name:"metrics-listen" env:"SIGNALD_METRICS_LISTEN" placeholder:"HOST:PORT" help:"Address on loopback where /metrics (Prometheus) and /debug/pprof/ are served, to anyone who reaches it. Empty: off. Example: 127.0.0.1:9464." group:"Operating"`
 
-	proxies        []netip.Prefix   // TrustedProxies, parsed
-	tokens         *identity.Keys   // TokenKeys, parsed; nil if there are none
-	webhookSecrets []webhook.Secret // WebhookSecret, parsed
+	OTLPEndpoint string   `name:"otlp-endpoint" env:"SIGNALD_OTLP_ENDPOINT,OTEL_EXPORTER_OTLP_ENDPOINT" placeholder:"URL" help:"OpenTelemetry collector that traces are sent to, over OTLP/HTTP; /v1/traces is added. Empty: nothing is traced. Example: http://127.0.0.1:4318." group:"Operating"`
+	OTLPHeaders  []string `name:"otlp-headers" env:"SIGNALD_OTLP_HEADERS,OTEL_EXPORTER_OTLP_HEADERS" placeholder:"NAME=VALUE,..." help:"Headers that the collector wants, values in percent-encoding. Example: authorization=Bearer%20TOKEN." group:"Operating" secret:"true"`
+	OTLPSample   float64  `name:"otlp-sample" env:"SIGNALD_OTLP_SAMPLE" default:"1" help:"How many of the traces that begin here are kept, 0 to 1; one that begins elsewhere is kept if it is there. Example: 0.1." group:"Operating"`
+
+	otlpHeaders    map[string]string // OTLPHeaders, parsed
+	proxies        []netip.Prefix    // TrustedProxies, parsed
+	tokens         *identity.Keys    // TokenKeys, parsed; nil if there are none
+	webhookSecrets []webhook.Secret  // WebhookSecret, parsed
 }
 
 // Validate reports every problem at once. kong calls it.
@@ -188,6 +194,7 @@ func (c *Config) Validate() error {
 		bad("SIGNALD_TURN_SECRET", "it is needed with SIGNALD_TURN_URLS")
 	}
 	c.webhooks(bad)
+	c.checkTraces(bad)
 	c.checkTURN(bad)
 	between := func(name string, v, low, high int) {
 		if v < low || v > high {
@@ -255,6 +262,29 @@ func (c *Config) webhooks(bad func(name, format string, args ...any)) {
 	}
 }
 
+func (c *Config) checkTraces(bad func(name, format string, args ...any)) {
+	if c.OTLPEndpoint != "" {
+		if err := tracing.CheckEndpoint(c.OTLPEndpoint); err != nil {
+			bad("SIGNALD_OTLP_ENDPOINT", "%v", err)
+		}
+	}
+	var err error
+	if c.otlpHeaders, err = tracing.ParseHeaders(c.OTLPHeaders); err != nil {
+		bad("SIGNALD_OTLP_HEADERS", "%v", err)
+	}
+	if !(c.OTLPSample >= 0 && c.OTLPSample <= 1) { // NaN is not, either
+		bad("SIGNALD_OTLP_SAMPLE", "%v is not between 0 and 1", c.OTLPSample)
+	}
+}
+
+// databaseSystem is how OpenTelemetry names the database.
+func (c *Config) databaseSystem() string {
+	if strings.HasPrefix(c.DatabaseURL, "sqlite:") {
+		return "sqlite"
+	}
+	return "postgresql"
+}
+
 // checkAudit checks what the admin and the audit need.
 func (c *Config) checkAudit(bad func(name, format string, args ...any)) {
 	if admin.IsHash(c.AdminToken) {
@@ -307,31 +337,10 @@ func isOrigin(s string) bool {
 func readEnvironment() (problems []error) {
 	t := reflect.TypeFor[Config]()
 	for i := range t.NumField() {
-		name := t.Field(i).Tag.Get("env")
-		value, set := os.LookupEnv(name)
-		if name == "" || !set {
-			continue
-		}
-		wanted := ""
-		switch t.Field(i).Type {
-		case reflect.TypeFor[time.Duration]():
-			if _, err := time.ParseDuration(value); err != nil {
-				wanted = "a duration like 10s"
+		for name := range strings.SplitSeq(t.Field(i).Tag.Get("env"), ",") {
+			if err := readVariable(name, t.Field(i).Type); err != nil {
+				problems = append(problems, err)
 			}
-		case reflect.TypeFor[int]():
-			if _, err := strconv.Atoi(value); err != nil {
-				wanted = "a whole number"
-			}
-		case reflect.TypeFor[bool]():
-			if !slices.Contains([]string{"true", "1", "yes", "false", "0", "no"}, strings.ToLower(value)) {
-				wanted = "true or false"
-			}
-		}
-		if value != "" && wanted != "" {
-			problems = append(problems, fmt.Errorf("%s: %q is not %s", name, value, wanted))
-		}
-		if value == "" || wanted != "" {
-			_ = os.Unsetenv(name) // fails for names that are none
 		}
 	}
 	return problems
@@ -343,7 +352,9 @@ func misspelt() (names []string) {
 	known := map[string]bool{}
 	t := reflect.TypeFor[Config]()
 	for i := range t.NumField() {
-		known[t.Field(i).Tag.Get("env")] = true
+		for name := range strings.SplitSeq(t.Field(i).Tag.Get("env"), ",") {
+			known[name] = true
+		}
 	}
 	for _, variable := range os.Environ() {
 		name, _, _ := strings.Cut(variable, "=")
@@ -353,6 +364,40 @@ func misspelt() (names []string) {
 		}
 	}
 	return names
+}
+
+// readVariable is readEnvironment for one of them.
+func readVariable(name string, kind reflect.Type) error {
+	value, set := os.LookupEnv(name)
+	if name == "" || !set {
+		return nil
+	}
+	wanted := ""
+	switch kind {
+	case reflect.TypeFor[time.Duration]():
+		if _, err := time.ParseDuration(value); err != nil {
+			wanted = "a duration like 10s"
+		}
+	case reflect.TypeFor[int]():
+		if _, err := strconv.Atoi(value); err != nil {
+			wanted = "a whole number"
+		}
+	case reflect.TypeFor[float64]():
+		if _, err := strconv.ParseFloat(value, 64); err != nil {
+			wanted = "a number"
+		}
+	case reflect.TypeFor[bool]():
+		if !slices.Contains([]string{"true", "1", "yes", "false", "0", "no"}, strings.ToLower(value)) {
+			wanted = "true or false"
+		}
+	}
+	if value == "" || wanted != "" {
+		_ = os.Unsetenv(name) // fails for names that are none
+	}
+	if value != "" && wanted != "" {
+		return fmt.Errorf("%s: %q is not %s", name, value, wanted)
+	}
+	return nil
 }
 
 // tlsMode is TLS with auto resolved.
@@ -407,7 +452,7 @@ func (c *Config) print(w io.Writer) {
 	v, t := reflect.ValueOf(*c), reflect.TypeFor[Config]()
 	for i := range t.NumField() {
 		f := t.Field(i)
-		name := f.Tag.Get("env")
+		name, _, _ := strings.Cut(f.Tag.Get("env"), ",")
 		if name == "" {
 			continue
 		}

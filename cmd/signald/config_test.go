@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"math"
 	"net/http"
 	"path/filepath"
 	"slices"
@@ -31,7 +32,8 @@ func settings(t testing.TB) (all []setting) {
 			continue
 		}
 		for _, flag := range node.Flags {
-			if len(flag.Envs) != 1 || !strings.HasPrefix(flag.Envs[0], "SIGNALD_") {
+			standard := func(name string) bool { return strings.HasPrefix(name, "OTEL_EXPORTER_OTLP_") }
+			if len(flag.Envs) == 0 || slices.ContainsFunc(flag.Envs[1:], func(name string) bool { return !standard(name) }) || !strings.HasPrefix(flag.Envs[0], "SIGNALD_") {
 				t.Errorf("--%s has no environment variable of ours: %v", flag.Name, flag.Envs)
 				continue
 			}
@@ -99,11 +101,14 @@ var others = map[string]string{
 	"SIGNALD_LOG_FORMAT":         "console",
 	"SIGNALD_METRICS_LISTEN":     "127.0.0.1:9464",
 	"SIGNALD_WEBHOOK_URL":        "https://app.example.org/hooks?token=s3cret",
+	"SIGNALD_OTLP_ENDPOINT":      "https://otel.example.org:4318",
+	"SIGNALD_OTLP_HEADERS":       "authorization=Bearer%20s3cret,x-team=ops",
+	"SIGNALD_OTLP_SAMPLE":        "0.25",
 	"SIGNALD_WEBHOOK_SECRET":     "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3,whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY4",
 }
 
 // secrets are the settings that are never printed.
-var secrets = []string{"SIGNALD_ADMIN_TOKEN", "SIGNALD_TOKEN_KEYS", "SIGNALD_AUDIT_IP_KEY", "SIGNALD_TURN_SECRET", "SIGNALD_WEBHOOK_URL", "SIGNALD_WEBHOOK_SECRET"}
+var secrets = []string{"SIGNALD_ADMIN_TOKEN", "SIGNALD_TOKEN_KEYS", "SIGNALD_AUDIT_IP_KEY", "SIGNALD_TURN_SECRET", "SIGNALD_WEBHOOK_URL", "SIGNALD_WEBHOOK_SECRET", "SIGNALD_OTLP_HEADERS"}
 
 // inForce reads what `signald config` prints.
 func inForce(t testing.TB, args ...string) map[string]string {
@@ -210,6 +215,9 @@ func TestEveryProblemIsReportedAtOnce(t *testing.T) {
 		"SIGNALD_AUDIT_IP":           "hashed",
 		"SIGNALD_AUDIT_IP_KEY":       "short",
 		"SIGNALD_AUDIT_RETENTION":    "1h",
+		"SIGNALD_OTLP_ENDPOINT":      "collector:4318",
+		"SIGNALD_OTLP_HEADERS":       "Bearer s3cret",
+		"SIGNALD_OTLP_SAMPLE":        "2",
 		"SIGNALD_RATE_LIMITS":        "maybe",
 		"SIGNALD_MAX_SOCKETS":        "-1",
 		"SIGNALD_MAX_SOCKETS_PER_IP": "1000001",
@@ -384,7 +392,13 @@ func TestBoundsOfSettings(t *testing.T) {
 		"SIGNALD_PUBLIC_URL":      {func(c *Config) { c.PublicURL = "https://a.example/meet" }, func(c *Config) { c.PublicURL = "https://a.example?x" }, func(c *Config) { c.PublicURL = "https://u:p@a.example" }},
 		"SIGNALD_TRUSTED_PROXIES": {func(c *Config) { c.TrustedProxies = []string{"10.0.0.0/33"} }, func(c *Config) { c.TrustedProxies = []string{"localhost"} }},
 		"SIGNALD_TURN_SECRET":     {func(c *Config) { c.TURN = []string{"turn:a"} }},
-		"SIGNALD_WEBHOOK_SECRET":  {func(c *Config) { c.WebhookURL = "https://a.example" }, func(c *Config) { c.WebhookSecret = []string{"whsec_c2hvcnQ="} }},
+		"SIGNALD_OTLP_ENDPOINT": {
+			func(c *Config) { c.OTLPEndpoint = "http://u:p@a.example" }, func(c *Config) { c.OTLPEndpoint = "grpc://a.example:4317" },
+			func(c *Config) { c.OTLPEndpoint = "http://:4318" }, func(c *Config) { c.OTLPEndpoint = "http://a.example?key=s" },
+		},
+		"SIGNALD_OTLP_HEADERS":   {func(c *Config) { c.OTLPHeaders = []string{"a b=c"} }, func(c *Config) { c.OTLPHeaders = []string{"a=%0d%0ab"} }, func(c *Config) { c.OTLPHeaders = []string{"=c"} }},
+		"SIGNALD_OTLP_SAMPLE":    {func(c *Config) { c.OTLPSample = -0.1 }, func(c *Config) { c.OTLPSample = math.NaN() }},
+		"SIGNALD_WEBHOOK_SECRET": {func(c *Config) { c.WebhookURL = "https://a.example" }, func(c *Config) { c.WebhookSecret = []string{"whsec_c2hvcnQ="} }},
 		"SIGNALD_WEBHOOK_URL": {
 			func(c *Config) { c.WebhookURL, c.WebhookSecret = "ftp://a.example", []string{goodSecret} },
 			func(c *Config) { c.WebhookURL, c.WebhookSecret = "https://u:p@a.example", []string{goodSecret} },
@@ -484,5 +498,19 @@ func TestNothingElseReadsTheEnvironment(t *testing.T) {
 	})
 	if err != nil || files < 30 {
 		t.Errorf("%d files looked at, %v", files, err)
+	}
+}
+
+// An agent of Kubernetes, or whoever else knows OpenTelemetry, need not know our names.
+func TestCollectorMayBeNamedByTheStandardVariables(t *testing.T) {
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a.example:4318")
+	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "api-key=s3cret")
+	got := inForce(t)
+	if got["SIGNALD_OTLP_ENDPOINT"] != "http://a.example:4318" || got["SIGNALD_OTLP_HEADERS"] != "(set)" {
+		t.Errorf("%q, %q", got["SIGNALD_OTLP_ENDPOINT"], got["SIGNALD_OTLP_HEADERS"])
+	}
+	t.Setenv("SIGNALD_OTLP_ENDPOINT", "http://b.example:4318")
+	if got := inForce(t)["SIGNALD_OTLP_ENDPOINT"]; got != "http://b.example:4318" {
+		t.Errorf("ours does not win: %q", got)
 	}
 }

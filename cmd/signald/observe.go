@@ -13,16 +13,32 @@ import (
 	"signald/internal/geo"
 	"signald/internal/metrics"
 	"signald/internal/store"
+	"signald/internal/tracing"
 )
 
-// observedStore is the store with its calls counted and timed.
+// observedStore is the store with its calls counted and timed, and a span for each within a trace.
 type observedStore struct {
 	*store.Store
 	metrics *metrics.Metrics
+	system  string // the database, as OpenTelemetry names it
 }
 
-// called counts a call that began then.
-func (o observedStore) called(call string, began time.Time, err error) {
+// storeCall is a call that has begun.
+type storeCall struct {
+	name  string
+	began time.Time
+	span  tracing.Span
+}
+
+func (o observedStore) begin(ctx context.Context, call string) (context.Context, storeCall) {
+	ctx, span := tracing.Within(ctx, tracing.Client, call)
+	span.Text(tracing.DBSystem, o.system)
+	span.Text(tracing.DBOperation, call)
+	return ctx, storeCall{call, time.Now(), span}
+}
+
+// end counts a call.
+func (o observedStore) end(c storeCall, err error) {
 	failed := ""
 	switch {
 	case err == nil || errors.Is(err, context.Canceled): // or who asked gave up
@@ -31,7 +47,11 @@ func (o observedStore) called(call string, began time.Time, err error) {
 	case !expected(err):
 		failed = "other"
 	}
-	o.metrics.StoreCall(call, time.Since(began), failed)
+	o.metrics.StoreCall(c.name, time.Since(c.began), failed)
+	if failed != "" {
+		c.span.Fail(failed)
+	}
+	c.span.End()
 }
 
 // expected is what the store answers when all is well.
@@ -48,132 +68,174 @@ func expected(err error) bool {
 }
 
 // observed does a call that answers something.
-func observed[T any](o observedStore, call string, f func() (T, error)) (T, error) {
-	began := time.Now()
-	v, err := f()
-	o.called(call, began, err)
+func observed[T any](ctx context.Context, o observedStore, name string, f func(context.Context) (T, error)) (T, error) {
+	ctx, call := o.begin(ctx, name)
+	v, err := f(ctx)
+	o.end(call, err)
 	return v, err
 }
 
 // InMeeting is timed with what is done in the meeting. An error of that is none of the store's.
 func (o observedStore) InMeeting(ctx context.Context, meetingID string, fn func(context.Context, *store.Tx) error) error {
-	began := time.Now()
+	ctx, call := o.begin(ctx, "in_meeting")
 	var decided error
 	err := o.Store.InMeeting(ctx, meetingID, func(ctx context.Context, tx *store.Tx) error {
 		decided = fn(ctx, tx)
 		return decided
 	})
 	if decided != nil && !errors.Is(decided, store.ErrUnavailable) && errors.Is(err, decided) {
-		o.called("in_meeting", began, nil)
+		o.end(call, nil)
 	} else {
-		o.called("in_meeting", began, err)
+		o.end(call, err)
 	}
 	return err
 }
 
 func (o observedStore) CreateMeeting(ctx context.Context, n store.NewMeeting) (store.Meeting, error) {
-	return observed(o, "create_meeting", func() (store.Meeting, error) { return o.Store.CreateMeeting(ctx, n) })
+	return observed(ctx, o, "create_meeting", func(ctx context.Context) (store.Meeting, error) { return o.Store.CreateMeeting(ctx, n) })
 }
 
 func (o observedStore) Meeting(ctx context.Context, id string) (m store.Meeting, st store.State, n int, err error) {
-	defer func(began time.Time) { o.called("meeting", began, err) }(time.Now())
+	ctx, call := o.begin(ctx, "meeting")
+	defer func() { o.end(call, err) }()
 	return o.Store.Meeting(ctx, id)
 }
 
 func (o observedStore) Snapshot(ctx context.Context, meetingID string) (st store.State, list []store.Participant, err error) {
-	defer func(began time.Time) { o.called("snapshot", began, err) }(time.Now())
+	ctx, call := o.begin(ctx, "snapshot")
+	defer func() { o.end(call, err) }()
 	return o.Store.Snapshot(ctx, meetingID)
 }
 
 func (o observedStore) Audit(ctx context.Context, q store.AuditQuery) (store.AuditPage, error) {
-	return observed(o, "audit", func() (store.AuditPage, error) { return o.Store.Audit(ctx, q) })
+	return observed(ctx, o, "audit", func(ctx context.Context) (store.AuditPage, error) { return o.Store.Audit(ctx, q) })
 }
 
 func (o observedStore) AuditPoints(ctx context.Context, q store.AuditQuery, limit int) (points []store.AuditPoint, more bool, err error) {
-	defer func(began time.Time) { o.called("audit_points", began, err) }(time.Now())
+	ctx, call := o.begin(ctx, "audit_points")
+	defer func() { o.end(call, err) }()
 	return o.Store.AuditPoints(ctx, q, limit)
 }
 
 func (o observedStore) AddAuditEvent(ctx context.Context, e store.NewAuditEvent) error {
-	began := time.Now()
+	ctx, call := o.begin(ctx, "add_audit_event")
 	err := o.Store.AddAuditEvent(ctx, e)
-	o.called("add_audit_event", began, err)
+	o.end(call, err)
 	return err
 }
 
 func (o observedStore) Ping(ctx context.Context) error {
-	began := time.Now()
+	ctx, call := o.begin(ctx, "ping")
 	err := o.Store.Ping(ctx)
-	o.called("ping", began, err)
+	o.end(call, err)
 	return err
 }
 
 func (o observedStore) ParticipantByResume(ctx context.Context, hash []byte) (store.Participant, error) {
-	return observed(o, "participant_by_resume", func() (store.Participant, error) { return o.Store.ParticipantByResume(ctx, hash) })
+	return observed(ctx, o, "participant_by_resume", func(ctx context.Context) (store.Participant, error) { return o.Store.ParticipantByResume(ctx, hash) })
 }
 
 func (o observedStore) AwayBefore(ctx context.Context, t time.Time, limit int) ([]store.Presence, error) {
-	return observed(o, "away_before", func() ([]store.Presence, error) { return o.Store.AwayBefore(ctx, t, limit) })
+	return observed(ctx, o, "away_before", func(ctx context.Context) ([]store.Presence, error) { return o.Store.AwayBefore(ctx, t, limit) })
 }
 
 func (o observedStore) Abandoned(ctx context.Context, live []string, limit int) ([]store.Presence, error) {
-	return observed(o, "abandoned", func() ([]store.Presence, error) { return o.Store.Abandoned(ctx, live, limit) })
+	return observed(ctx, o, "abandoned", func(ctx context.Context) ([]store.Presence, error) { return o.Store.Abandoned(ctx, live, limit) })
 }
 
 func (o observedStore) Revs(ctx context.Context, meetingIDs []string) (map[string]int64, error) {
-	return observed(o, "revs", func() (map[string]int64, error) { return o.Store.Revs(ctx, meetingIDs) })
+	return observed(ctx, o, "revs", func(ctx context.Context) (map[string]int64, error) { return o.Store.Revs(ctx, meetingIDs) })
 }
 
 func (o observedStore) MessageByClient(ctx context.Context, from, clientID string) (store.Message, error) {
-	return observed(o, "message_by_client", func() (store.Message, error) { return o.Store.MessageByClient(ctx, from, clientID) })
+	return observed(ctx, o, "message_by_client", func(ctx context.Context) (store.Message, error) { return o.Store.MessageByClient(ctx, from, clientID) })
 }
 
 func (o observedStore) Messages(ctx context.Context, meetingID, peerID string, after int64, limit int, own bool) ([]store.Message, error) {
-	return observed(o, "messages", func() ([]store.Message, error) {
+	return observed(ctx, o, "messages", func(ctx context.Context) ([]store.Message, error) {
 		return o.Store.Messages(ctx, meetingID, peerID, after, limit, own)
 	})
 }
 
 func (o observedStore) MessagesBetween(ctx context.Context, meetingID string, after, upTo int64) ([]store.Message, error) {
-	return observed(o, "messages_between", func() ([]store.Message, error) {
+	return observed(ctx, o, "messages_between", func(ctx context.Context) ([]store.Message, error) {
 		return o.Store.MessagesBetween(ctx, meetingID, after, upTo)
 	})
 }
 
 func (o observedStore) Nodes(ctx context.Context) (map[string]time.Time, error) {
-	return observed(o, "nodes", func() (map[string]time.Time, error) { return o.Store.Nodes(ctx) })
+	return observed(ctx, o, "nodes", func(ctx context.Context) (map[string]time.Time, error) { return o.Store.Nodes(ctx) })
 }
 
 func (o observedStore) Gone(ctx context.Context, nodes []string, limit int) ([]store.Gone, error) {
-	return observed(o, "gone", func() ([]store.Gone, error) { return o.Store.Gone(ctx, nodes, limit) })
+	return observed(ctx, o, "gone", func(ctx context.Context) ([]store.Gone, error) { return o.Store.Gone(ctx, nodes, limit) })
 }
 
 func (o observedStore) Attendance(ctx context.Context, id string) ([]store.Attendee, error) {
-	return observed(o, "attendance", func() ([]store.Attendee, error) { return o.Store.Attendance(ctx, id) })
+	return observed(ctx, o, "attendance", func(ctx context.Context) ([]store.Attendee, error) { return o.Store.Attendance(ctx, id) })
 }
 
 func (o observedStore) Bans(ctx context.Context, id string) ([]store.Ban, error) {
-	return observed(o, "bans", func() ([]store.Ban, error) { return o.Store.Bans(ctx, id) })
+	return observed(ctx, o, "bans", func(ctx context.Context) ([]store.Ban, error) { return o.Store.Bans(ctx, id) })
 }
 
 func (o observedStore) Purge(ctx context.Context, now time.Time) error {
-	began := time.Now()
+	ctx, call := o.begin(ctx, "purge")
 	err := o.Store.Purge(ctx, now)
-	o.called("purge", began, err)
+	o.end(call, err)
 	return err
 }
 
 func (o observedStore) PurgeMessages(ctx context.Context, now time.Time) error {
-	began := time.Now()
+	ctx, call := o.begin(ctx, "purge_messages")
 	err := o.Store.PurgeMessages(ctx, now)
-	o.called("purge_messages", began, err)
+	o.end(call, err)
 	return err
 }
 
 func (o observedStore) RegisterNode(ctx context.Context, nodeID string) error {
-	began := time.Now()
+	ctx, call := o.begin(ctx, "register_node")
 	err := o.Store.RegisterNode(ctx, nodeID)
-	o.called("register_node", began, err)
+	o.end(call, err)
+	return err
+}
+
+func (o observedStore) ForgetNode(ctx context.Context, nodeID string) error {
+	ctx, call := o.begin(ctx, "forget_node")
+	err := o.Store.ForgetNode(ctx, nodeID)
+	o.end(call, err)
+	return err
+}
+
+func (o observedStore) AuditEvents(ctx context.Context, q store.AuditEventQuery) (list []store.AuditEvent, next string, err error) {
+	ctx, call := o.begin(ctx, "audit_events")
+	defer func() { o.end(call, err) }()
+	return o.Store.AuditEvents(ctx, q)
+}
+
+func (o observedStore) LiveMeetings(ctx context.Context, limit int) (list []store.LiveMeeting, meetings, people int, err error) {
+	ctx, call := o.begin(ctx, "live_meetings")
+	defer func() { o.end(call, err) }()
+	return o.Store.LiveMeetings(ctx, limit)
+}
+
+func (o observedStore) AddAdminSession(ctx context.Context, tokenHash, proof []byte, expires time.Time) error {
+	ctx, call := o.begin(ctx, "add_admin_session")
+	err := o.Store.AddAdminSession(ctx, tokenHash, proof, expires)
+	o.end(call, err)
+	return err
+}
+
+func (o observedStore) AdminSession(ctx context.Context, tokenHash []byte) (proof []byte, expires time.Time, err error) {
+	ctx, call := o.begin(ctx, "admin_session")
+	defer func() { o.end(call, err) }()
+	return o.Store.AdminSession(ctx, tokenHash)
+}
+
+func (o observedStore) EndAdminSession(ctx context.Context, tokenHash []byte) error {
+	ctx, call := o.begin(ctx, "end_admin_session")
+	err := o.Store.EndAdminSession(ctx, tokenHash)
+	o.end(call, err)
 	return err
 }
 

@@ -36,6 +36,7 @@ import (
 	"signald/internal/signaling"
 	"signald/internal/socketio"
 	"signald/internal/store"
+	"signald/internal/tracing"
 	"signald/internal/webhook"
 	"signald/web"
 )
@@ -59,9 +60,11 @@ type server struct {
 	http         *http.Server
 	listener     *listener
 	operator     *operator
+	tracer       *tracing.Tracer // nil: nothing is traced
 	redirector   *redirector
 	webhooks     *webhook.Sender // nil: nobody is told
 	draining     atomic.Bool
+	stopBy       time.Time // set when draining begins
 }
 
 // build makes everything and listens; nothing runs yet. What it opened is closed
@@ -74,12 +77,22 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 		}
 	}()
 
+	node := "n_" + randomName()
+	if s.tracer, err = tracing.Open(ctx, tracing.Options{
+		Endpoint: c.OTLPEndpoint, Headers: c.otlpHeaders, Sample: c.OTLPSample, Version: version, NodeID: node, Log: log,
+	}); err != nil {
+		return nil, err
+	}
+	if s.tracer != nil {
+		log = log.Hook(tracing.LogHook{})
+		s.log = log
+	}
 	if s.store, err = store.Open(ctx, c.DatabaseURL, log); err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
 	counted := metrics.New(version)
-	db := observedStore{s.store, counted}
-	if err := s.openWebhooks(ctx, counted); err != nil {
+	db := observedStore{s.store, counted, c.databaseSystem()}
+	if err := s.openWebhooks(ctx, db, counted); err != nil {
 		return nil, err
 	}
 	s.places = geo.Open(c.GeoIPDB, log)
@@ -91,10 +104,9 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 	privacy := audit.NewPrivacy(c.AuditIP, c.AuditIPKey)
 	recorder := &audit.Recorder{Store: db, Groups: c.AuditEvents, Privacy: privacy, Log: log}
 
-	node := "n_" + randomName()
 	var others nodes = cluster.Alone{}
 	if c.RedisURL != "" {
-		if others, err = cluster.New(cluster.Options{URL: c.RedisURL, NodeID: node, Log: log, Observe: counted.RedisCall}); err != nil {
+		if others, err = cluster.New(cluster.Options{URL: c.RedisURL, NodeID: node, Log: log, Observe: counted.RedisCall, Tracer: s.tracer}); err != nil {
 			return nil, err
 		}
 	}
@@ -135,7 +147,7 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 		PingInterval: c.PingInterval, PingTimeout: c.PingTimeout,
 		MaxMessage: c.MaxMessage, MaxPeers: c.MaxPeers, Grace: c.Grace,
 		ICE: servers, RateLimits: c.RateLimits == "on", Guesses: s.guesses, Relayer: others, Observer: counted, Recorder: recorder,
-		Chat: chat.New(db, s.participants, signaling.Marshaled, c.ChatRevoke), Calls: s.calls, Tokens: c.tokens, TokensRequired: c.TokensRequired, Log: log,
+		Chat: chat.New(db, s.participants, signaling.Marshaled, c.ChatRevoke), Calls: s.calls, Tokens: c.tokens, TokensRequired: c.TokensRequired, Tracer: s.tracer, Log: log,
 	})
 	s.sockets = socketio.New(socketio.Options{
 		PingInterval: c.PingInterval, PingTimeout: c.PingTimeout,
@@ -154,7 +166,7 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 		Admin: credential, Sessions: admin.NewSessions(db, credential, c.AdminSession), Privacy: privacy, Recorder: recorder,
 		ICE: servers, AllowOrigin: c.allowOrigin(socketio.SameOrigin), ClientIP: s.clientIP, Trusted: s.isTrusted,
 		Creations: limit(5, 1000), Guesses: s.guesses, Logins: s.logins,
-		Draining: s.draining.Load, Refusing: s.listener.Refusing, ClusterUp: clusterUp, Log: log,
+		Draining: s.draining.Load, Refusing: s.listener.Refusing, ClusterUp: clusterUp, Tracer: s.tracer, Log: log,
 	})
 	if err := s.listenForOperator(counted); err != nil {
 		return nil, err
@@ -186,6 +198,7 @@ func (s *server) listen(handler http.Handler) error {
 // Serve runs until ctx ends, then stops in good order; stopping is called when
 // that begins.
 func (s *server) Serve(ctx context.Context, stopping func()) error {
+	defer s.flushTraces()
 	background, stopBackground := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { s.participants.Run(background) })
@@ -225,7 +238,8 @@ func (s *server) Serve(ctx context.Context, stopping func()) error {
 func (s *server) drain() error {
 	s.log.Info().Int("sockets", s.sockets.Count()).Msg("draining")
 	s.draining.Store(true)
-	ctx, cancel := context.WithTimeout(context.Background(), s.config.DrainTimeout)
+	s.stopBy = time.Now().Add(s.config.DrainTimeout)
+	ctx, cancel := context.WithDeadline(context.Background(), s.stopBy)
 	defer cancel()
 	var encoding error
 	s.sockets.Each(func(c *socketio.Socket) {
@@ -248,8 +262,23 @@ func (s *server) endSockets(ctx context.Context) error {
 	return s.sockets.Shutdown(ctx)
 }
 
+// flushTimeout is how long a collector that does not answer may hold up a stop.
+const flushTimeout = 3 * time.Second
+
+// flushTraces sends the last spans, in what draining has left of its time.
+func (s *server) flushTraces() {
+	stopBy := time.Now().Add(flushTimeout)
+	if !s.stopBy.IsZero() && s.stopBy.Before(stopBy) {
+		stopBy = s.stopBy
+	}
+	ctx, cancel := context.WithDeadline(context.Background(), stopBy)
+	defer cancel()
+	s.tracer.Close(ctx)
+}
+
 // Close closes what build opened.
 func (s *server) Close() {
+	s.flushTraces() // nothing is left of them if it was served
 	s.operator.close()
 	s.redirector.close()
 	if s.listener.Listener != nil {

@@ -12,16 +12,16 @@ import (
 
 // openWebhooks has the store write down what happens, if anybody is to be told. Else what was written down
 // before the setting was taken away goes: nobody will ever take it.
-func (s *server) openWebhooks(ctx context.Context, counted *metrics.Metrics) error {
+func (s *server) openWebhooks(ctx context.Context, db observedStore, counted *metrics.Metrics) error {
 	if s.config.WebhookURL == "" {
 		if err := s.store.DropEvents(ctx); err != nil {
 			return fmt.Errorf("drop webhooks that nobody takes any more: %w", err)
 		}
 		return nil
 	}
-	s.webhooks = webhook.New(observedStore{s.store, counted}, webhook.Options{
+	s.webhooks = webhook.New(db, webhook.Options{
 		URL: s.config.WebhookURL, Secrets: s.config.webhookSecrets,
-		UserAgent: "signald/" + version, Observer: counted, Log: s.log,
+		UserAgent: "signald/" + version, Observer: counted, Tracer: s.tracer, Log: s.log,
 	})
 	s.store.RecordEvents(s.webhooks.Wake)
 	return nil
@@ -35,24 +35,27 @@ func (s *server) runWebhooks(ctx context.Context) {
 }
 
 func (o observedStore) ClaimEvents(ctx context.Context, limit int, lease time.Duration) ([]store.Event, error) {
-	return observed(o, "claim_events", func() ([]store.Event, error) { return o.Store.ClaimEvents(ctx, limit, lease) })
+	return observed(ctx, o, "claim_events", func(ctx context.Context) ([]store.Event, error) { return o.Store.ClaimEvents(ctx, limit, lease) })
 }
 
 func (o observedStore) PendingEvents(ctx context.Context) (n int, oldest time.Duration, err error) {
-	defer func(began time.Time) { o.called("pending_events", began, err) }(time.Now())
+	ctx, call := o.begin(ctx, "pending_events")
+	defer func() { o.end(call, err) }()
 	return o.Store.PendingEvents(ctx)
 }
 
 func (o observedStore) GiveUpEvents(ctx context.Context, age time.Duration) (int, error) {
-	return observed(o, "give_up_events", func() (int, error) { return o.Store.GiveUpEvents(ctx, age) })
+	return observed(ctx, o, "give_up_events", func(ctx context.Context) (int, error) { return o.Store.GiveUpEvents(ctx, age) })
 }
 
 func (o observedStore) DeleteEvent(ctx context.Context, e store.Event) (err error) {
-	defer func(began time.Time) { o.called("delete_event", began, err) }(time.Now())
+	ctx, call := o.begin(ctx, "delete_event")
+	defer func() { o.end(call, err) }()
 	return o.Store.DeleteEvent(ctx, e)
 }
 
 func (o observedStore) RetryEvent(ctx context.Context, e store.Event, after time.Duration) (err error) {
-	defer func(began time.Time) { o.called("retry_event", began, err) }(time.Now())
+	ctx, call := o.begin(ctx, "retry_event")
+	defer func() { o.end(call, err) }()
 	return o.Store.RetryEvent(ctx, e, after)
 }

@@ -35,7 +35,7 @@ type Store interface {
 // House tells those who are in a meeting, at this node and at others. It must not
 // block.
 type House interface {
-	Announce(meetingID string, changes ...rooms.Change)
+	Announce(ctx context.Context, meetingID string, changes ...rooms.Change)
 	// Doubt is told of an error: if the store has not answered, what was said may be
 	// stored all the same.
 	Doubt(meetingID string, err error)
@@ -88,7 +88,7 @@ func (s *Service) Say(ctx context.Context, seat *participants.Seat, c *protocol.
 		return protocol.ChatDone{}, translate(err)
 	}
 	// Also what was said before: if the answer of the store got lost then, nobody was told.
-	s.house.Announce(seat.MeetingID, spoken(s.encode, seat.MeetingID, m, m.Rev-1))
+	s.house.Announce(ctx, seat.MeetingID, spoken(s.encode, seat.MeetingID, m, m.Rev-1))
 	return protocol.ChatDone{OK: true, MessageID: m.ID, DeliveryID: m.Rev, At: m.At.UnixMilli()}, nil
 }
 
@@ -139,7 +139,7 @@ func (s *Service) Revoke(ctx context.Context, seat *participants.Seat, messageID
 		s.house.Doubt(seat.MeetingID, err)
 		return translate(err)
 	}
-	s.house.Announce(seat.MeetingID, spoken(s.encode, seat.MeetingID, m, m.LastRev-1))
+	s.house.Announce(ctx, seat.MeetingID, spoken(s.encode, seat.MeetingID, m, m.LastRev-1))
 	return nil
 }
 

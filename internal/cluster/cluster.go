@@ -84,7 +84,7 @@ var nothing = func() chan struct{} { c := make(chan struct{}); close(c); return 
 func (Alone) Unwatch(string) {}
 
 // Announce does nothing: nobody else wants to know.
-func (Alone) Announce(string, []rooms.Change) {}
+func (Alone) Announce(context.Context, string, []rooms.Change) {}
 
 // Hint does nothing.
 func (Alone) Hint(string, rooms.Speech) {}

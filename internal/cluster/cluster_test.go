@@ -146,9 +146,9 @@ func TestChangesReachThoseWhoWatchTheMeeting(t *testing.T) {
 	_, deaf := start(t, url, "c")
 	<-b.Watch("m")
 	for i := range int64(500) {
-		a.Announce("m", joined(i, "p"))
+		a.Announce(t.Context(), "m", joined(i, "p"))
 	}
-	a.Announce("other", joined(1, "q"))
+	a.Announce(t.Context(), "other", joined(1, "q"))
 	heard.await(t, "m 499 p")
 	heard.mu.Lock()
 	defer heard.mu.Unlock()
@@ -180,7 +180,7 @@ func TestWhatIsSaidReachesThoseWhoWatchTheMeeting(t *testing.T) {
 	a, _ := start(t, url, "a")
 	b, heard := start(t, url, "b")
 	<-b.Watch("m")
-	a.Announce("m", []rooms.Change{{Rev: 8, Kind: rooms.Spoken, Speech: &rooms.Speech{From: "p", To: []string{"q"}, Frame: []byte("hello\x00")}}})
+	a.Announce(t.Context(), "m", []rooms.Change{{Rev: 8, Kind: rooms.Spoken, Speech: &rooms.Speech{From: "p", To: []string{"q"}, Frame: []byte("hello\x00")}}})
 	a.Hint("m", rooms.Speech{From: "p", Frame: []byte("typing")})
 	heard.await(t, "m 8 p says hello\x00 to [q]")
 	heard.await(t, "m: p hints typing to []")
@@ -200,8 +200,8 @@ func TestUnwatchedMeetingsAreNotHeard(t *testing.T) {
 	<-b.Watch("end")
 	b.Unwatch("m")
 	<-b.Watch("other") // Redis has done what was wished before
-	a.Announce("m", joined(1, "p"))
-	a.Announce("end", joined(2, "p"))
+	a.Announce(t.Context(), "m", joined(1, "p"))
+	a.Announce(t.Context(), "end", joined(2, "p"))
 	heard.await(t, "end 2 p")
 	heard.mu.Lock()
 	defer heard.mu.Unlock()
@@ -215,7 +215,7 @@ func TestSignalsFollowTheJoinAndAreAnswered(t *testing.T) {
 	a, _ := start(t, url, "a")
 	b, heard := start(t, url, "b")
 	<-b.Watch("m")
-	a.Announce("m", joined(7, "p"))
+	a.Announce(t.Context(), "m", joined(7, "p"))
 	got := <-relay(a, "b", Signal{MeetingID: "m", From: "p", To: "q", After: 7, Frame: []byte("hello\n\x00")})
 	if got.err != nil || got.outcome != rooms.Queued {
 		t.Fatalf("got %+v", got)
@@ -276,7 +276,7 @@ func TestRedisIsKilledAndComesBack(t *testing.T) {
 	server.Stop()
 	began := time.Now()
 	for range 1000 { // nobody is made to wait
-		a.Announce("m", joined(1, "lost"))
+		a.Announce(t.Context(), "m", joined(1, "lost"))
 	}
 	if got := <-relay(a, "b", Signal{MeetingID: "m"}); got.err == nil {
 		t.Error("a signal went through")
@@ -295,7 +295,7 @@ func TestRedisIsKilledAndComesBack(t *testing.T) {
 	awaitUp(t, a, true)
 	awaitUp(t, b, true)
 	heard.await(t, "missed")
-	a.Announce("m", joined(2, "p"))
+	a.Announce(t.Context(), "m", joined(2, "p"))
 	heard.await(t, "m 2 p")
 }
 
@@ -369,7 +369,7 @@ func TestFrozenRedisHoldsNobodyUp(t *testing.T) {
 	server.Freeze()
 	began := time.Now()
 	for range 5000 {
-		a.Announce("m", joined(1, "p"))
+		a.Announce(t.Context(), "m", joined(1, "p"))
 	}
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("took %s", took)

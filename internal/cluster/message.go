@@ -54,6 +54,7 @@ type message struct {
 	IP      string            `json:"ip,omitempty"`
 	Count   int               `json:"nr,omitempty"`
 	Seqs    map[string]uint64 `json:"sq,omitempty"`
+	Trace   string            `json:"tp,omitempty"` // traceparent, if somebody wants to know; older nodes skip it
 
 	frames [][]byte
 }

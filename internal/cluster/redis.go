@@ -16,6 +16,7 @@ import (
 
 	"signald/internal/pairs"
 	"signald/internal/rooms"
+	"signald/internal/tracing"
 )
 
 // Options of a Node.
@@ -28,6 +29,7 @@ type Options struct {
 	// Observe, if set, is told how long Redis took: to publish, or for the round trip of a message to
 	// ourselves. It must not block.
 	Observe func(call string, took time.Duration, err error)
+	Tracer  *tracing.Tracer
 }
 
 const (
@@ -76,6 +78,16 @@ type outgoing struct {
 	channel string
 	body    []byte
 	failed  func() // may be nil
+	span    tracing.Span
+}
+
+// lost is called if it was not published.
+func (o outgoing) lost() {
+	o.span.Fail("unavailable")
+	o.span.End()
+	if o.failed != nil {
+		o.failed()
+	}
 }
 
 // question is something asked of another node.
@@ -212,16 +224,21 @@ func (n *Node) sayDown(down bool) {
 	e.Msg("Redis carries no messages: rosters follow the database, signals to other nodes fail")
 }
 
-// say queues a message. Numbers and queue go together, so that they agree.
+// say queues a message.
 func (n *Node) say(channel string, m *message, failed func()) {
+	n.queue(m, outgoing{channel: channel, failed: failed})
+}
+
+// queue puts a message into the queue. Numbers and queue go together, so that they agree.
+func (n *Node) queue(m *message, o outgoing) {
 	n.mu.Lock()
 	n.nextSeq++
 	m.Schema, m.Node, m.Seq = schema, n.opts.NodeID, n.nextSeq
-	body, err := m.encode()
+	var err error
 	queued := false
-	if err == nil {
+	if o.body, err = m.encode(); err == nil {
 		select {
-		case n.out <- outgoing{channel, body, failed}: // does not block: see default
+		case n.out <- o: // does not block: see default
 			queued = true
 		default:
 		}
@@ -229,9 +246,7 @@ func (n *Node) say(channel string, m *message, failed func()) {
 	n.mu.Unlock()
 	if !queued {
 		n.stats.Failed.Add(1)
-		if failed != nil {
-			failed()
-		}
+		o.lost()
 	}
 }
 
@@ -276,6 +291,7 @@ func (n *Node) publishAll(ctx context.Context, batch []outgoing) error {
 	}
 	n.stats.Published.Add(int64(len(batch)))
 	for i, o := range batch {
+		o.span.End()
 		if results[i].Val() == 0 && o.failed != nil { // nobody listens
 			o.failed()
 		}
@@ -286,9 +302,7 @@ func (n *Node) publishAll(ctx context.Context, batch []outgoing) error {
 func (n *Node) failed(batch []outgoing) {
 	n.stats.Failed.Add(int64(len(batch)))
 	for _, o := range batch {
-		if o.failed != nil {
-			o.failed()
-		}
+		o.lost()
 	}
 }
 
@@ -364,7 +378,7 @@ func (n *Node) receive(b []byte) {
 func (n *Node) dispatch(m *message) {
 	switch m.Kind {
 	case kindChanges:
-		n.handler.Changes(m.Meeting, m.Changes)
+		n.changed(m)
 	case kindHint:
 		if m.Hint != nil {
 			n.handler.Hint(m.Meeting, *m.Hint)
@@ -515,9 +529,24 @@ func (n *Node) subscribe(ctx context.Context) {
 	}
 }
 
-// Announce tells the other nodes of changes. What is lost they find in the store.
-func (n *Node) Announce(meetingID string, changes []rooms.Change) {
-	n.say(n.meetingChannel(meetingID), &message{Kind: kindChanges, Meeting: meetingID, Changes: changes}, nil)
+// Announce tells the other nodes of changes. What is lost they find in the store. Its span ends when they are
+// published; that of a node that hears of them goes on from it.
+func (n *Node) Announce(ctx context.Context, meetingID string, changes []rooms.Change) {
+	_, span := tracing.Within(ctx, tracing.Producer, "publish changes")
+	span.Text(tracing.Messaging, "redis")
+	span.Number(tracing.MessagesSent, len(changes))
+	n.queue(&message{Kind: kindChanges, Meeting: meetingID, Changes: changes, Trace: span.Traceparent()},
+		outgoing{channel: n.meetingChannel(meetingID), span: span})
+}
+
+// changed hands on changes that another node tells of.
+func (n *Node) changed(m *message) {
+	span := n.opts.Tracer.Received(m.Trace, tracing.Consumer, "receive changes")
+	span.Text(tracing.Messaging, "redis")
+	span.Number(tracing.MessagesSent, len(m.Changes))
+	span.Text(tracing.FromNode, m.Node)
+	n.handler.Changes(m.Meeting, m.Changes)
+	span.End()
 }
 
 // Hint tells the other nodes something that may get lost.

@@ -21,7 +21,8 @@ var webhookSecret = "whsec_" + base64.StdEncoding.EncodeToString([]byte("0123456
 
 // hook is a webhook as it came.
 type hook struct {
-	ID   string
+	ID, Traceparent string
+
 	Type string `json:"type"`
 	Data struct {
 		MeetingID string `json:"meeting_id"`
@@ -91,7 +92,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if err == nil {
 		err = wh.Verify(body, req.Header)
 	}
-	h := hook{ID: req.Header.Get("Webhook-Id")}
+	h := hook{ID: req.Header.Get("Webhook-Id"), Traceparent: req.Header.Get("Traceparent")}
 	if err == nil {
 		err = json.Unmarshal(body, &h)
 	}

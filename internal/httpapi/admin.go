@@ -276,6 +276,6 @@ func (a *API) endMeeting(r *http.Request) (int, any, error) {
 		return 0, nil, err
 	}
 	a.record(r, store.NewAuditEvent{Kind: store.EventEnd, MeetingID: key.MeetingID, Actor: "admin"})
-	a.opts.Log.Info().Msg("meeting ended by the admin")
+	a.opts.Log.Info().Ctx(r.Context()).Msg("meeting ended by the admin")
 	return http.StatusNoContent, nil, nil
 }

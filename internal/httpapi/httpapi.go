@@ -26,6 +26,7 @@ import (
 	"signald/internal/limits"
 	"signald/internal/protocol"
 	"signald/internal/store"
+	"signald/internal/tracing"
 )
 
 // Store is what the API asks of the database. Calls are bounded in time.
@@ -77,6 +78,7 @@ type Options struct {
 	Draining    func() bool
 	Refusing    func() bool // connections cannot be accepted; may be nil
 	ClusterUp   func() bool // whether other nodes can be reached; nil: there are none
+	Tracer      *tracing.Tracer
 	Log         zerolog.Logger
 }
 
@@ -107,12 +109,15 @@ func New(s Store, p Participants, places Places, page fs.FS, socket http.Handler
 	api := a.handle(routes)
 	mux := http.NewServeMux()
 	mux.Handle("/api/", api)
-	mux.Handle("/healthz", api)
-	mux.Handle("/readyz", api)
-	mux.HandleFunc("GET /assets/", a.asset)
 	mux.HandleFunc("GET /m/{key}", a.start)
 	mux.HandleFunc("GET /admin", a.page("admin.html"))
 	mux.HandleFunc("/", a.root)
+	traced := opts.Tracer.HTTP(mux, opts.Trusted)
+	mux = http.NewServeMux() // of what comes again and again, and tells nothing: no span
+	mux.Handle("/healthz", api)
+	mux.Handle("/readyz", api)
+	mux.HandleFunc("GET /assets/", a.asset)
+	mux.Handle("/", traced)
 	all := http.NewServeMux()
 	all.Handle("/socket.io/{$}", socket) // past the wrapper of errors: an upgrade wants the connection itself
 	all.Handle("/", a.cors(jsonErrors(mux)))
@@ -154,7 +159,7 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 		_, _ = rand.Read(b[:]) // never fails, says its documentation
 		f = fault.New(fault.Internal)
 		f.Ref = hex.EncodeToString(b[:])
-		a.opts.Log.Error().Err(err).Str("route", r.Pattern).Str("ref", f.Ref).Msg("request failed")
+		a.opts.Log.Error().Ctx(r.Context()).Err(err).Str("route", r.Pattern).Str("ref", f.Ref).Msg("request failed")
 	}
 	if f.RetryAfterMS > 0 {
 		w.Header().Set("Retry-After", strconv.FormatInt((f.RetryAfterMS+999)/1000, 10))
@@ -162,6 +167,7 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if f.Code == fault.Unauthorized {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="signald"`)
 	}
+	tracing.Current(r.Context()).Code(string(f.Code))
 	answer(w, f.Code.Status(), f)
 }
 

@@ -133,7 +133,7 @@ func (a *API) createMeeting(r *http.Request) (int, any, error) {
 	case err != nil:
 		return 0, nil, translate(err)
 	}
-	a.opts.Log.Info().Stringer("ip", m.CreatorIP).Str("country", deref(m.Country)).Int64("seq", m.Seq).Msg("meeting created")
+	a.opts.Log.Info().Ctx(r.Context()).Stringer("ip", m.CreatorIP).Str("country", deref(m.Country)).Int64("seq", m.Seq).Msg("meeting created")
 	return http.StatusCreated, createdMeeting{
 		MeetingID: m.ID, Name: n.Name, HostKey: hostKey, JoinURL: a.joinURL(r, m.ID), CreatedAt: m.CreatedAt,
 	}, nil

@@ -41,19 +41,19 @@ func (s *Service) rule(ctx context.Context, seat *Seat, committed func(), f func
 		return f(ctx, r)
 	})
 	if err != nil {
-		return s.settle(seat.MeetingID, nil, err)
+		return s.settle(ctx, seat.MeetingID, nil, err)
 	}
 	committed()
-	return s.settle(seat.MeetingID, r.changes, nil)
+	return s.settle(ctx, seat.MeetingID, r.changes, nil)
 }
 
 // settle tells the rooms of a transaction. If the store has not answered, it may
 // have been done all the same: the roster is read again then, as soon as that is
 // possible.
-func (s *Service) settle(meetingID string, changes []rooms.Change, err error) error {
+func (s *Service) settle(ctx context.Context, meetingID string, changes []rooms.Change, err error) error {
 	switch {
 	case err == nil && len(changes) > 0:
-		s.announce(meetingID, changes...)
+		s.announce(ctx, meetingID, changes...)
 	case errors.Is(err, store.ErrUnavailable):
 		s.mu.Lock()
 		s.doubtful[meetingID] = true

@@ -75,7 +75,7 @@ func (s *Service) End(ctx context.Context, meetingID string) error {
 	if err == nil && len(changes) == 0 { // nobody was in it, or it was done before and the room not told
 		return translate(s.rooms.Refresh(ctx, meetingID))
 	}
-	return s.settle(meetingID, changes, err)
+	return s.settle(ctx, meetingID, changes, err)
 }
 
 // end takes everyone out and lets nobody in again.
@@ -163,7 +163,7 @@ func (s *Service) depart(ctx context.Context, d departure) error {
 	})
 	switch {
 	case err == nil:
-		s.announce(d.meetingID, changes...)
+		s.announce(ctx, d.meetingID, changes...)
 		s.stats.count(d)
 	case errors.Is(err, store.ErrMeetingNotFound), errors.Is(err, store.ErrParticipantNotFound) && !d.again:
 		return nil // somebody else was faster

@@ -128,7 +128,7 @@ func (s *Service) wait(ctx context.Context, a *admission) (*Joined, error) {
 	s.mu.Lock()
 	s.waits[a.waits.TicketID] = a.conn.ID // or the sweep would take it for gone
 	s.mu.Unlock()
-	s.announce(a.join.MeetingID, a.changes...)
+	s.announce(ctx, a.join.MeetingID, a.changes...)
 	w := &Wait{MeetingID: a.join.MeetingID, Ticket: a.ticket, ticketID: a.waits.TicketID, connID: a.conn.ID}
 	leave := func() {
 		s.mu.Lock()
@@ -349,7 +349,7 @@ func (s *Service) dropWaiting(ctx context.Context, meetingID string, about func(
 	if errors.Is(err, store.ErrMeetingNotFound) {
 		return nil
 	}
-	return s.settle(meetingID, changes, err)
+	return s.settle(ctx, meetingID, changes, err)
 }
 
 // How often what has had its time is deleted. Messages are the dearest of it to those who wrote them; the

@@ -46,8 +46,9 @@ type Store interface {
 
 // Cluster is the other nodes.
 type Cluster interface {
-	// Announce tells them of changes. What is lost on the way they find in the store.
-	Announce(meetingID string, changes []rooms.Change)
+	// Announce tells them of changes, without waiting. What is lost on the way they find in the store.
+	// Of the context only the trace counts.
+	Announce(ctx context.Context, meetingID string, changes []rooms.Change)
 	// Handover fetches what a node holds for a participant that has come back here. An
 	// error means that it was not reached and may be asked again.
 	Handover(ctx context.Context, node, meetingID, peerID string) (rooms.Held, error)
@@ -183,7 +184,7 @@ func (s *Service) Join(ctx context.Context, j *protocol.Join, c Connection) (*Jo
 		if a.who.PeerID != "" && errors.Is(err, store.ErrUnavailable) { // it may have been done all the same
 			s.postpone(a.undo())
 		}
-		return nil, s.settle(j.MeetingID, nil, err)
+		return nil, s.settle(ctx, j.MeetingID, nil, err)
 	}
 	if a.waits != nil {
 		return s.wait(ctx, a)
@@ -198,7 +199,7 @@ func (s *Service) Join(ctx context.Context, j *protocol.Join, c Connection) (*Jo
 
 // seat brings what was decided into the room, and the connection to its seat.
 func (s *Service) seat(ctx context.Context, a *admission) (*Joined, error) {
-	s.announce(a.join.MeetingID, a.changes...) // others hear of it though the room may not load for us
+	s.announce(ctx, a.join.MeetingID, a.changes...) // others hear of it though the room may not load for us
 	room, err := s.rooms.Acquire(ctx, a.join.MeetingID)
 	if err != nil {
 		return nil, err
@@ -241,7 +242,7 @@ func (s *Service) change(ctx context.Context, seat *Seat, f func(store.State, *s
 	if err != nil {
 		return translate(err)
 	}
-	s.announce(seat.MeetingID, changes...)
+	s.announce(ctx, seat.MeetingID, changes...)
 	return nil
 }
 
@@ -250,23 +251,23 @@ func (s *Service) change(ctx context.Context, seat *Seat, f func(store.State, *s
 const announceAtOnce = 8
 
 // announce tells the room here, and the rooms of other nodes.
-func (s *Service) announce(meetingID string, changes ...rooms.Change) {
+func (s *Service) announce(ctx context.Context, meetingID string, changes ...rooms.Change) {
 	s.rooms.Apply(meetingID, changes...)
 	for some := range slices.Chunk(changes, announceAtOnce) {
-		s.opts.Cluster.Announce(meetingID, some)
+		s.opts.Cluster.Announce(ctx, meetingID, some)
 	}
 }
 
 // Announce is for changes of others' making: the room here is told of them, and
 // the rooms of other nodes.
-func (s *Service) Announce(meetingID string, changes ...rooms.Change) {
-	s.announce(meetingID, changes...)
+func (s *Service) Announce(ctx context.Context, meetingID string, changes ...rooms.Change) {
+	s.announce(ctx, meetingID, changes...)
 }
 
 // Doubt is for changes of others' making that the store has not answered: they may
 // have been made all the same, and are read as soon as that is possible.
 func (s *Service) Doubt(meetingID string, err error) {
-	_ = s.settle(meetingID, nil, err) // the caller has it
+	_ = s.settle(context.Background(), meetingID, nil, err) // the caller has it
 }
 
 // Hint tells who is in the meeting, here and at other nodes, what nobody needs to

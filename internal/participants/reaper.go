@@ -121,11 +121,11 @@ func (s *Service) reclaim(ctx context.Context) error {
 		})
 		switch {
 		case err == nil && adopter == s.opts.NodeID:
-			s.announce(lost.MeetingID, change)
+			s.announce(ctx, lost.MeetingID, change)
 		case err == nil:
 			lost.Member.Hold()
 			s.fetch(ctx, debt{adopter, lost.MeetingID, lost.PeerID, lost.Member, debtTries})
-			s.announce(lost.MeetingID, change)
+			s.announce(ctx, lost.MeetingID, change)
 			lost.Member.Start()
 		case errors.Is(err, store.ErrParticipantNotFound), errors.Is(err, store.ErrMeetingNotFound):
 			if err := s.rooms.Refresh(ctx, lost.MeetingID); err != nil {

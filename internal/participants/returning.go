@@ -125,5 +125,5 @@ func (s *Service) giveUp(ctx context.Context, gone store.Presence) error {
 	if errors.Is(err, store.ErrMeetingNotFound) || errors.Is(err, store.ErrParticipantNotFound) {
 		return nil // it has returned, or another node was faster
 	}
-	return s.settle(gone.MeetingID, changes, err)
+	return s.settle(ctx, gone.MeetingID, changes, err)
 }

@@ -114,7 +114,7 @@ func (c *client) invite(_ context.Context, i *protocol.Invite) (any, error) {
 	event := c.event
 	c.hub.opts.Calls.Invite(calls.Call{MeetingID: seat.MeetingID, FromSub: who.Sub, FromName: name, ToSub: i.ToSub}, c.phone, func(id string, err error) {
 		if err != nil {
-			c.fail(event, c.hub.explain(err, event.Name))
+			c.fail(event, c.hub.explain(context.Background(), err, event.Name))
 			return
 		}
 		event.Ack(protocol.InviteDone{OK: true, CallID: id, ExpiresInMS: calls.RingFor.Milliseconds()})

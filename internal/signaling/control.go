@@ -38,7 +38,7 @@ func (c *client) moderate(ctx context.Context, m *protocol.Moderate) (any, error
 	target, _ := seat.Room().Peer(m.PeerID) // before it is out
 	err = c.hub.participants.Moderate(ctx, seat, m, func() {
 		c.event.Ack(protocol.Done{OK: true})
-		c.hub.opts.Log.Info().Str("peer", seat.PeerID).Str("action", m.Action).Str("target", m.PeerID).
+		c.hub.opts.Log.Info().Ctx(ctx).Str("peer", seat.PeerID).Str("action", m.Action).Str("target", m.PeerID).
 			Str("meeting", logName(seat.MeetingID)).Msg("moderated")
 	})
 	if kind, recorded := recordedAs[m.Action]; err == nil && recorded {

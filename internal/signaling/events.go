@@ -15,6 +15,7 @@ import (
 	"signald/internal/rooms"
 	"signald/internal/socketio"
 	"signald/internal/store"
+	"signald/internal/tracing"
 )
 
 // row is how an event is handled. run answers with the ack's payload; nil means
@@ -22,13 +23,14 @@ import (
 type row struct {
 	optional bool // the payload may be left out
 	quick    bool // it waits for nothing, so it needs no deadline
+	untraced bool // it comes so often, and does so little, that its spans would bury the others
 	run      func(context.Context, *client, json.RawMessage) (any, error)
 }
 
 var events = map[string]row{
 	protocol.EventJoin:         {run: with((*client).join)},
 	protocol.EventLeave:        {run: with((*client).leave), optional: true},
-	protocol.EventSignal:       {run: with((*client).signal), quick: true},
+	protocol.EventSignal:       {run: with((*client).signal), quick: true, untraced: true},
 	protocol.EventUpdateSignal: {run: with((*client).updateSignal)},
 	protocol.EventSync:         {run: with((*client).sync), optional: true},
 	protocol.EventMediaState:   {run: with((*client).mediaState)},
@@ -39,11 +41,11 @@ var events = map[string]row{
 	protocol.EventInvite:       {run: with((*client).invite), quick: true},
 	protocol.EventInviteAnswer: {run: with((*client).inviteAnswer), quick: true},
 	protocol.EventInviteCancel: {run: with((*client).inviteCancel), quick: true},
-	protocol.EventTyping:       {run: with((*client).typing), optional: true, quick: true},
+	protocol.EventTyping:       {run: with((*client).typing), optional: true, quick: true, untraced: true},
 	protocol.EventControl:      {run: with((*client).control)},
 	protocol.EventModerate:     {run: with((*client).moderate)},
-	protocol.EventMeshReport:   {run: with((*client).meshReport), quick: true},
-	protocol.EventHeartbeat:    {run: with((*client).heartbeat), optional: true, quick: true},
+	protocol.EventMeshReport:   {run: with((*client).meshReport), quick: true, untraced: true},
+	protocol.EventHeartbeat:    {run: with((*client).heartbeat), optional: true, quick: true, untraced: true},
 }
 
 // with decodes and validates the payload for f.
@@ -99,7 +101,8 @@ func (c *client) join(ctx context.Context, j *protocol.Join) (any, error) {
 	c.hub.opts.Observer.Joined(joined.Resumed)
 	c.seats = append(c.seats, joined.Seat)
 	c.phone.seated(joined.Seat)
-	c.hub.opts.Log.Info().Str("sid", c.socket.ID()).Str("peer", joined.Seat.PeerID).
+	tracing.Current(ctx).Flag(tracing.Resumed, joined.Resumed)
+	c.hub.opts.Log.Info().Ctx(ctx).Str("sid", c.socket.ID()).Str("peer", joined.Seat.PeerID).
 		Str("meeting", logName(j.MeetingID)).Bool("resumed", joined.Resumed).Msg("joined")
 	return nil, c.welcomeIn(joined)
 }
@@ -205,7 +208,7 @@ func (c *client) leave(ctx context.Context, l *protocol.Leave) (any, error) {
 	}
 	c.seats = slices.DeleteFunc(c.seats, func(s *participants.Seat) bool { return s == seat })
 	c.outboxes.removeOf(seat.MeetingID)
-	c.hub.opts.Log.Info().Str("sid", c.socket.ID()).Str("peer", seat.PeerID).Str("meeting", logName(seat.MeetingID)).Msg("left")
+	c.hub.opts.Log.Info().Ctx(ctx).Str("sid", c.socket.ID()).Str("peer", seat.PeerID).Str("meeting", logName(seat.MeetingID)).Msg("left")
 	if err := c.hub.participants.Leave(ctx, seat); err != nil {
 		return nil, err
 	}
@@ -237,7 +240,7 @@ func (c *client) signal(_ context.Context, s *protocol.Signal) (any, error) {
 		c.hub.opts.Observer.Relayed(outcome, err)
 		answer, err := relayedElsewhere(outcome, err)
 		if err != nil {
-			c.fail(event, c.hub.explain(err, event.Name))
+			c.fail(event, c.hub.explain(context.Background(), err, event.Name))
 			return
 		}
 		event.Ack(answer)

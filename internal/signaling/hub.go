@@ -26,6 +26,7 @@ import (
 	"signald/internal/rooms"
 	"signald/internal/socketio"
 	"signald/internal/store"
+	"signald/internal/tracing"
 )
 
 // Participants seats clients. Its calls are bounded in time.
@@ -100,6 +101,7 @@ type Options struct {
 	TokensRequired            bool
 	Observer                  Observer // nil: nobody counts
 	Recorder                  Recorder // nil: nobody writes down
+	Tracer                    *tracing.Tracer
 	Log                       zerolog.Logger
 }
 
@@ -211,6 +213,11 @@ func (h *Hub) Disconnect(s *socketio.Socket, reason socketio.Reason) {
 	h.opts.Log.Info().Str("sid", s.ID()).Str("reason", string(reason)).Msg("disconnected")
 	ctx, cancel := context.WithTimeout(context.Background(), handlerTimeout)
 	defer cancel()
+	if len(c.seats) > 0 {
+		var span tracing.Span
+		ctx, span = h.opts.Tracer.Start(ctx, tracing.Server, "disconnect")
+		defer span.End()
+	}
 	for _, w := range c.waits {
 		if reason == socketio.ReasonClientDisconnect {
 			_ = h.participants.GiveUp(ctx, w)
@@ -237,14 +244,13 @@ func (h *Hub) Event(s *socketio.Socket, e *socketio.Event) {
 	c := s.Value.(*client)
 	c.event = e
 	began := time.Now()
-	answer, err := h.handle(c, e)
+	answer, f := h.handle(c, e)
 	took := time.Since(began)
 	name := e.Name
 	if _, ok := events[name]; !ok {
 		name = "unknown" // a client may make up as many as it likes
 	}
-	if err != nil {
-		f := h.explain(err, e.Name)
+	if f != nil {
 		h.opts.Observer.Event(name, f.Code, took)
 		c.fail(e, f)
 		return
@@ -255,7 +261,7 @@ func (h *Hub) Event(s *socketio.Socket, e *socketio.Event) {
 	}
 }
 
-func (h *Hub) handle(c *client, e *socketio.Event) (any, error) {
+func (h *Hub) handle(c *client, e *socketio.Event) (any, *fault.Error) {
 	if wait, ok := c.bucket.Take(); !ok {
 		return nil, fault.New(fault.RateLimited).RetryAfter(wait)
 	}
@@ -270,23 +276,40 @@ func (h *Hub) handle(c *client, e *socketio.Event) (any, error) {
 	if row.optional && (len(payload) == 0 || payload[0] != '{') {
 		payload = json.RawMessage("{}")
 	}
-	if row.quick {
-		return row.run(context.Background(), c, payload)
+	if row.untraced {
+		return h.run(context.Background(), row, c, e, payload)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), handlerTimeout)
-	defer cancel()
-	return row.run(ctx, c, payload)
+	ctx, span := h.opts.Tracer.Start(context.Background(), tracing.Server, e.Name)
+	defer span.End()
+	answer, f := h.run(ctx, row, c, e, payload)
+	if f != nil {
+		span.Fail(string(f.Code))
+	}
+	return answer, f
+}
+
+func (h *Hub) run(ctx context.Context, row row, c *client, e *socketio.Event, payload json.RawMessage) (any, *fault.Error) {
+	if !row.quick {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, handlerTimeout)
+		defer cancel()
+	}
+	answer, err := row.run(ctx, c, payload)
+	if err != nil {
+		return nil, h.explain(ctx, err, e.Name)
+	}
+	return answer, nil
 }
 
 // explain makes any error the client's: those that are ours to mend get a
 // reference, under which the log has them.
-func (h *Hub) explain(err error, event string) *fault.Error {
+func (h *Hub) explain(ctx context.Context, err error, event string) *fault.Error {
 	if code := fault.CodeOf(err); code != fault.Internal {
 		return asFault(err)
 	}
 	f := fault.New(fault.Internal)
 	f.Ref = newRef()
-	h.opts.Log.Error().Err(err).Str("event", event).Str("ref", f.Ref).Msg("event failed")
+	h.opts.Log.Error().Ctx(ctx).Err(err).Str("event", event).Str("ref", f.Ref).Msg("event failed")
 	return f
 }
 

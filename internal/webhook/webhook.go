@@ -20,6 +20,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"signald/internal/store"
+	"signald/internal/tracing"
 )
 
 // Store keeps the events until they are told. Calls are bounded in time.
@@ -56,6 +57,7 @@ type Options struct {
 	Secrets   []Secret // the payload is signed with each
 	UserAgent string
 	Observer  Observer
+	Tracer    *tracing.Tracer
 	Log       zerolog.Logger
 }
 
@@ -147,6 +149,8 @@ func (s *Sender) round(ctx context.Context) (delivered, failed int) {
 
 // try sends an event and notes what became of it. What cannot be noted is sent again after the lease.
 func (s *Sender) try(ctx context.Context, e store.Event) bool {
+	ctx, span := s.opts.Tracer.Start(ctx, tracing.Client, "webhook "+e.Kind)
+	defer span.End()
 	began := time.Now()
 	err := s.send(ctx, e)
 	took := time.Since(began)
@@ -166,11 +170,12 @@ func (s *Sender) try(ctx context.Context, e store.Event) bool {
 		return false
 	}
 	s.opts.Observer.WebhookTried(false, took)
+	span.Fail("not_delivered")
 	level := zerolog.DebugLevel
 	if !s.failing.Swap(true) {
 		level = zerolog.WarnLevel
 	}
-	s.opts.Log.WithLevel(level).Err(err).Str("event", e.ID).Str("kind", e.Kind).Int("attempts", e.Attempts).Msg("webhook not delivered")
+	s.opts.Log.WithLevel(level).Ctx(ctx).Err(err).Str("event", e.ID).Str("kind", e.Kind).Int("attempts", e.Attempts).Msg("webhook not delivered")
 	if e.Age > giveUpAfter {
 		s.giveUp(noting)
 		return false
@@ -234,6 +239,12 @@ func (s *Sender) send(ctx context.Context, e store.Event) error {
 	req.Header.Set("Webhook-Id", e.ID)
 	req.Header.Set("Webhook-Timestamp", strconv.FormatInt(now.Unix(), 10))
 	req.Header.Set("Webhook-Signature", sign(s.opts.Secrets, e.ID, now, body))
+	span := tracing.Current(ctx)
+	span.Text(tracing.HTTPMethod, req.Method)
+	span.Number(tracing.HTTPResend, e.Attempts-1)
+	if parent := span.Traceparent(); parent != "" {
+		req.Header.Set("Traceparent", parent)
+	}
 	resp, err := s.client.Do(req)
 	if err != nil {
 		var around *url.Error
@@ -244,6 +255,7 @@ func (s *Sender) send(ctx context.Context, e store.Event) error {
 	}
 	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10) // so that the connection can be used again
 	_ = resp.Body.Close()
+	span.Number(tracing.HTTPStatus, resp.StatusCode)
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return fmt.Errorf("answered %d", resp.StatusCode)
 	}
