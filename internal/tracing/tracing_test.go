@@ -43,6 +43,7 @@ func flush(t testing.TB, tracer *tracing.Tracer) {
 }
 
 func TestSpansComeWithTheirParentsKindsCodesAndResource(t *testing.T) {
+	t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=prod")
 	c := testotlp.New(t)
 	tracer := open(t, tracing.Options{Endpoint: c.URL, Headers: map[string]string{"Api-Key": "s3cret"}, Sample: 1})
 	ctx, join := tracer.Start(t.Context(), tracing.Server, "join")
@@ -71,7 +72,7 @@ func TestSpansComeWithTheirParentsKindsCodesAndResource(t *testing.T) {
 	if r.Parent != j.ID || r.Trace != j.Trace || r.Kind != "consumer" || r.Attributes["messaging.batch.message_count"] != "2" {
 		t.Errorf("%+v", r)
 	}
-	for name, want := range map[string]string{"service.name": "signald", "service.version": "1.2.3", "service.instance.id": "n_1"} {
+	for name, want := range map[string]string{"service.name": "signald", "service.version": "1.2.3", "service.instance.id": "n_1", "deployment.environment.name": "prod"} {
 		if j.Resource[name] != want {
 			t.Errorf("%s is %q", name, j.Resource[name])
 		}
