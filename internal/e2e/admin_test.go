@@ -137,6 +137,9 @@ func runAndEmpty(t *testing.T, n []*testnode.Node, driver, dsn string, cache *re
 	from := client.Options{Header: http.Header{"X-Forwarded-For": {visitor}}}
 	enter := func(node *testnode.Node, j protocol.Join) *client.Participant {
 		p, err := client.Join(ctx(t), node.URL, j, client.Handlers{}, from)
+		for limit := ctx(t); fault.CodeOf(err) == fault.Unavailable && limit.Err() == nil; { // a busy machine
+			p, err = client.Join(ctx(t), node.URL, j, client.Handlers{}, from)
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
