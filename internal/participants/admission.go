@@ -129,8 +129,9 @@ func (a *admission) mayEnter(ctx context.Context, tx *store.Tx) error {
 	if err != nil {
 		return err
 	}
+	who := store.Person{UserID: a.join.UserID, Network: store.Network(a.conn.IP), Verified: a.role != ""}
 	for _, b := range bans {
-		if b.Holds(a.join.UserID, store.Network(a.conn.IP), time.Now()) {
+		if b.Holds(who, time.Now()) {
 			return refusal(b.Kind)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"signald/internal/fault"
+	"signald/internal/identity"
 	"signald/internal/participants"
 	"signald/internal/protocol"
 	"signald/internal/rooms"
@@ -258,6 +259,35 @@ func TestKickedIsOutAndRefusedForATime(t *testing.T) {
 		must(t, s.moderate(host, protocol.Moderate{Action: "unban", PeerID: eve.Seat.PeerID}))
 		s.mustJoinFrom("192.0.2.1", protocol.Join{UserID: "eve"})
 		wantCode(t, "unban twice", s.moderate(host, protocol.Moderate{Action: "unban", PeerID: eve.Seat.PeerID}), fault.PeerGone)
+	})
+}
+
+func TestKickedWithATokenIsKnownAnywhere(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		create(t, db, "k")
+		s := serve(t, db)
+		host := s.host()
+		token := &identity.Identity{Sub: "eve", Name: "Eve", Meeting: identity.Any, Role: participants.Guest}
+		joinAsEve := func(addr string, token *identity.Identity) (guest, error) {
+			s.identity = token
+			defer func() { s.identity = nil }()
+			return s.joinFrom(addr, protocol.Join{UserID: "eve"})
+		}
+		mustJoin := func(addr string, token *identity.Identity) guest {
+			t.Helper()
+			g, err := joinAsEve(addr, token)
+			must(t, err)
+			return g
+		}
+		eve, elsewhere, namesake := mustJoin("192.0.2.1", token), mustJoin("192.0.2.2", token), mustJoin("192.0.2.3", nil)
+
+		must(t, s.moderate(host, protocol.Moderate{Action: "kick", PeerID: eve.Seat.PeerID}))
+		if eve.Seat.Seated() || elsewhere.Seat.Seated() || !namesake.Seat.Seated() {
+			t.Errorf("seated: %v, elsewhere %v, who only says so %v", eve.Seat.Seated(), elsewhere.Seat.Seated(), namesake.Seat.Seated())
+		}
+		_, err := joinAsEve("192.0.2.4", token)
+		wantCode(t, "from another network", err, fault.Banned)
+		mustJoin("192.0.2.4", nil) // it may be another
 	})
 }
 

@@ -321,7 +321,7 @@ func TestManyLeftoversAreAllAwayAtOnceAndTheirGraceRuns(t *testing.T) {
 	const many = 600
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		create(t, db, "k")
-		for batch := range slices.Chunk(make([]store.Participant, many), 100) {
+		for batch := range slices.Chunk(make([]store.Participant, many), 25) {
 			must(t, db.InMeeting(context.Background(), "k", func(ctx context.Context, tx *store.Tx) error {
 				for i := range batch {
 					id := fmt.Sprint("p_", tx.Count(), "_", i)

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"signald/internal/fault"
+	"signald/internal/identity"
 	"signald/internal/pairs"
 	"signald/internal/participants"
 	"signald/internal/protocol"
@@ -218,9 +219,10 @@ func (b *box) changed(peerID string) (last rooms.Peer, when time.Time) {
 // server is one signald of those on a database.
 type server struct {
 	*participants.Service
-	t     testing.TB
-	rooms *rooms.Rooms
-	ip    netip.Addr // of those who join
+	t        testing.TB
+	rooms    *rooms.Rooms
+	ip       netip.Addr         // of those who join
+	identity *identity.Identity // likewise
 }
 
 type options struct {
@@ -284,7 +286,7 @@ func (s *server) tryJoin(ctx context.Context, j protocol.Join) (guest, error) {
 	}
 	g := guest{box: &box{}}
 	var err error
-	g.Joined, err = s.Join(ctx, &j, participants.Connection{ID: fmt.Sprint("c", connections.Add(1)), Out: g.box, IP: s.ip})
+	g.Joined, err = s.Join(ctx, &j, participants.Connection{ID: fmt.Sprint("c", connections.Add(1)), Out: g.box, IP: s.ip, Identity: s.identity})
 	if err == nil && g.Wait == nil {
 		g.Seat.Start("answer")
 	}

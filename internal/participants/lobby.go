@@ -239,7 +239,7 @@ func (r *ruling) deny(ctx context.Context, m *protocol.Moderate) error {
 	}
 	now := time.Now()
 	return r.tx.Ban(store.Ban{
-		PeerID: denied.TicketID, Kind: store.Denied, UserID: denied.UserID, Name: denied.Name, Network: denied.Network,
+		PeerID: denied.TicketID, Kind: store.Denied, Person: store.Person{UserID: denied.UserID, Network: denied.Network}, Name: denied.Name,
 		At: now, Until: r.until(now, denyFor),
 	})
 }

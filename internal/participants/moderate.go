@@ -57,9 +57,9 @@ func (r *ruling) notice(m *protocol.Moderate) *rooms.Notice {
 	return notice(m.Action, m.PeerID, r.by.PeerID, m.Reason)
 }
 
-// remove takes a person out and keeps it out. Who a person is, nobody here knows:
-// the same user_id from the same network is taken for it, in every seat and in the
-// lobby.
+// remove takes a person out and keeps it out. Who a person is, nobody here knows
+// unless a token says it: the same user_id from the same network is taken for it, in
+// every seat and in the lobby.
 func (r *ruling) remove(ctx context.Context, m *protocol.Moderate) error {
 	kind, reason, until := store.Kicked, ReasonKicked, kickFor
 	if m.Action == protocol.ActionBan {
@@ -72,13 +72,13 @@ func (r *ruling) remove(ctx context.Context, m *protocol.Moderate) error {
 	if err != nil {
 		return err
 	}
-	network := store.Network(p.IP)
+	who := p.Person()
 	seats, err := r.tx.ByUser(ctx, p.UserID)
 	if err != nil {
 		return err
 	}
 	for _, other := range seats {
-		if other.PeerID != p.PeerID && (store.Network(other.IP) != network || rooms.Leads(other.Role)) {
+		if other.PeerID != p.PeerID && (!other.Person().Is(who) || rooms.Leads(other.Role)) {
 			continue
 		}
 		n := r.notice(m)
@@ -92,12 +92,12 @@ func (r *ruling) remove(ctx context.Context, m *protocol.Moderate) error {
 			r.tx.Unadmit(other.AdmissionHash)
 		}
 	}
-	if err := r.sendAway(ctx, func(w store.Waiting) bool { return w.UserID == p.UserID && w.Network == network }); err != nil {
+	if err := r.sendAway(ctx, func(w store.Waiting) bool { return w.UserID == who.UserID && w.Network == who.Network }); err != nil {
 		return err
 	}
 	now := time.Now()
 	return r.tx.Ban(store.Ban{
-		PeerID: p.PeerID, Kind: kind, UserID: p.UserID, Name: p.Name, Network: network, At: now, Until: r.until(now, until),
+		PeerID: p.PeerID, Kind: kind, Person: who, Name: p.Name, At: now, Until: r.until(now, until),
 	})
 }
 

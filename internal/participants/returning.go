@@ -86,7 +86,7 @@ func removed(ctx context.Context, tx *store.Tx, p store.Participant) (kind strin
 		return "", err
 	}
 	for _, b := range bans {
-		if b.Holds(p.UserID, store.Network(p.IP), time.Now()) {
+		if b.Holds(p.Person(), time.Now()) {
 			return b.Kind, nil
 		}
 	}

@@ -13,19 +13,30 @@ var ErrBanNotFound = errors.New("ban not found")
 // The kinds of a Ban.
 const (
 	Denied = "denied" // in the lobby: the user and the network together are refused
-	Kicked = "kicked" // likewise
+	Kicked = "kicked" // likewise; a user who is vouched for, from anywhere
 	Banned = "banned" // either is
 )
 
+// Person is what is known of who somebody is.
+type Person struct {
+	UserID   string
+	Network  string // see Network; empty when unknown
+	Verified bool   // UserID was vouched for
+}
+
+// Is reports whether two are the same person, as far as one can tell.
+func (p Person) Is(q Person) bool {
+	return p.UserID == q.UserID && (p.Network == q.Network || p.Verified && q.Verified)
+}
+
 // Ban keeps out, until its time is up, who was in the meeting, or its lobby, as PeerID.
 type Ban struct {
-	PeerID  string
-	Kind    string
-	UserID  string
-	Name    string
-	Network string // see Network; empty when unknown
-	At      time.Time
-	Until   time.Time
+	PeerID string
+	Kind   string
+	Person
+	Name  string
+	At    time.Time
+	Until time.Time
 }
 
 // Network names whom an address belongs to: the address itself, or the /64 of an IPv6 one.
@@ -42,27 +53,26 @@ func Network(a netip.Addr) string {
 }
 
 // Holds reports whether the ban is about such a newcomer, now.
-func (b Ban) Holds(userID, network string, now time.Time) bool {
+func (b Ban) Holds(who Person, now time.Time) bool {
 	if !now.Before(b.Until) {
 		return false
 	}
-	sameNetwork := b.Network != "" && b.Network == network
 	if b.Kind == Banned {
-		return b.UserID == userID || sameNetwork
+		return b.UserID == who.UserID || b.Network != "" && b.Network == who.Network
 	}
-	return b.UserID == userID && (sameNetwork || b.Network == "")
+	return b.Is(who) || b.Network == "" && b.UserID == who.UserID
 }
 
 func bansOf(meetingID string) (query, *[]Ban) {
 	list := new([]Ban)
 	return query{
 		statement{
-			sql:  `SELECT peer_id, kind, user_id, name, network, at, until FROM bans WHERE meeting_id = $1 ORDER BY at, peer_id`,
+			sql:  `SELECT peer_id, kind, user_id, name, network, verified, at, until FROM bans WHERE meeting_id = $1 ORDER BY at, peer_id`,
 			args: []any{meetingID},
 		},
 		func(r row) error {
 			var b Ban
-			if err := r.Scan(&b.PeerID, &b.Kind, &b.UserID, &b.Name, &b.Network, scanTime{&b.At}, scanTime{&b.Until}); err != nil {
+			if err := r.Scan(&b.PeerID, &b.Kind, &b.UserID, &b.Name, &b.Network, &b.Verified, scanTime{&b.At}, scanTime{&b.Until}); err != nil {
 				return err
 			}
 			*list = append(*list, b)
@@ -106,9 +116,9 @@ func (t *Tx) Ban(b Ban) error {
 	}
 	t.banned = true
 	t.queue = append(t.queue, statement{
-		sql: `INSERT INTO bans (meeting_id, peer_id, kind, user_id, name, network, at, until) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+		sql: `INSERT INTO bans (meeting_id, peer_id, kind, user_id, name, network, verified, at, until) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 			ON CONFLICT (meeting_id, peer_id) DO UPDATE SET kind = excluded.kind, at = excluded.at, until = excluded.until`,
-		args: []any{t.locked.MeetingID, b.PeerID, b.Kind, b.UserID, b.Name, b.Network, t.s.d.time(b.At), t.s.d.time(b.Until)},
+		args: []any{t.locked.MeetingID, b.PeerID, b.Kind, b.UserID, b.Name, b.Network, b.Verified, t.s.d.time(b.At), t.s.d.time(b.Until)},
 	})
 	return nil
 }

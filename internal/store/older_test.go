@@ -176,7 +176,7 @@ func upToDate(t *testing.T, s *store.Store, version int64) {
 	err = s.InMeeting(ctx, "k", func(ctx context.Context, tx *store.Tx) error { // as the code of today has it
 		admitted, err := tx.IsAdmitted(ctx, []byte("secret"))
 		check(4, "the admission", admitted, err)
-		if err := tx.Ban(store.Ban{PeerID: "p_d", Kind: store.Kicked, UserID: "d", At: oldTime, Until: oldTime}); err != nil {
+		if err := tx.Ban(store.Ban{PeerID: "p_d", Kind: store.Kicked, Person: store.Person{UserID: "d"}, At: oldTime, Until: oldTime}); err != nil {
 			return err
 		}
 		if err := tx.Say(&store.Message{ID: "m2", ClientID: "c2", From: "p_a", Text: "again"}); err != nil {

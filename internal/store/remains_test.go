@@ -93,7 +93,7 @@ func TestFilesOfSQLiteHoldNothingOfAMeetingThatIsOver(t *testing.T) {
 				if err := tx.Wait(store.Waiting{TicketID: fmt.Sprint("w", n), TicketHash: fmt.Append(nil, mark, n), UserID: text(60), Memo: text(200)}); err != nil {
 					return err
 				}
-				return tx.Ban(store.Ban{PeerID: fmt.Sprint("p_", n), Kind: store.Banned, UserID: text(60), Name: text(60), Until: time.Now().Add(time.Hour)})
+				return tx.Ban(store.Ban{PeerID: fmt.Sprint("p_", n), Kind: store.Banned, Person: store.Person{UserID: text(60)}, Name: text(60), Until: time.Now().Add(time.Hour)})
 			default:
 				return tx.Say(&store.Message{ID: fmt.Sprint("m", n), ClientID: fmt.Sprint("c", n), From: people[0].PeerID, Name: text(60), Text: text(4000)})
 			}

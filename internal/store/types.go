@@ -129,6 +129,11 @@ type Participant struct {
 	AdmissionHash []byte // of the admission it came in by; nil for none
 }
 
+// Person is who the participant is, for who removes it.
+func (p Participant) Person() Person {
+	return Person{UserID: p.UserID, Network: Network(p.IP), Verified: p.Verified}
+}
+
 // Media is what a participant says he sends; Hand is when he raised it, in Unix milliseconds.
 type Media struct {
 	Audio  bool   `json:"audio"`

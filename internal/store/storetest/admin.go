@@ -203,7 +203,7 @@ func auditPointsAreOfTheNewestRows(t *testing.T, s *store.Store) {
 // rowsGoWhateverIsRememberedOfTheirMeeting: who was removed, let in, present.
 func rowsGoWhateverIsRememberedOfTheirMeeting(t *testing.T, s *store.Store) {
 	old := start.AddDate(-1, 0, 0)
-	ban := store.Ban{PeerID: "p_b", Kind: store.Banned, UserID: "b", At: stored(start), Until: stored(start).AddDate(10, 0, 0)}
+	ban := store.Ban{PeerID: "p_b", Kind: store.Banned, Person: store.Person{UserID: "b"}, At: stored(start), Until: stored(start).AddDate(10, 0, 0)}
 	for _, id := range []string{"on", "over", "listed"} {
 		n := newMeeting(id)
 		n.CreatedAt, n.Policy.Attendance, n.Retention = old, id == "listed", time.Hour

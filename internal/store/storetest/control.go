@@ -19,8 +19,8 @@ func bansAreKeptUntilTheyEnd(t *testing.T, s *store.Store) {
 	create(t, s, "k")
 	create(t, s, "other")
 	at := stored(start)
-	kick := store.Ban{PeerID: "p_a", Kind: store.Kicked, UserID: "王", Name: "王 🎧", Network: "192.0.2.1", At: at, Until: at.Add(time.Hour)}
-	ban := store.Ban{PeerID: "p_b", Kind: store.Banned, UserID: "u", At: at.Add(time.Second), Until: at.Add(24 * time.Hour)}
+	kick := store.Ban{PeerID: "p_a", Kind: store.Kicked, Person: store.Person{UserID: "王", Network: "192.0.2.1", Verified: true}, Name: "王 🎧", At: at, Until: at.Add(time.Hour)}
+	ban := store.Ban{PeerID: "p_b", Kind: store.Banned, Person: store.Person{UserID: "u"}, At: at.Add(time.Second), Until: at.Add(24 * time.Hour)}
 	within(t, s, "k", func(ctx context.Context, tx *store.Tx) {
 		must(t, tx.Ban(ban))
 		must(t, tx.Ban(kick))
@@ -67,24 +67,29 @@ func banHoldsForThePersonMeant(t *testing.T, _ *store.Store) {
 	neighbour := store.Network(netip.MustParseAddr("2001:db8:1:2:ffff::1"))
 	for _, c := range []struct {
 		kind, user, network string
+		verified            bool // the one that was removed, and the newcomer
 		after               time.Duration
 		want                bool
 	}{
-		{store.Kicked, "u", neighbour, 0, true},
-		{store.Kicked, "v", neighbour, 0, false},
-		{store.Kicked, "u", "192.0.2.1", 0, false},
-		{store.Denied, "u", network, 0, true},
-		{store.Banned, "v", neighbour, 0, true},
-		{store.Banned, "u", "192.0.2.1", 0, true},
-		{store.Banned, "v", "192.0.2.1", 0, false},
-		{store.Banned, "v", "", 0, false},
-		{store.Banned, "u", network, time.Hour, false},
+		{store.Kicked, "u", neighbour, false, 0, true},
+		{store.Kicked, "v", neighbour, false, 0, false},
+		{store.Kicked, "u", "192.0.2.1", false, 0, false},
+		{store.Kicked, "u", "192.0.2.1", true, 0, true},
+		{store.Kicked, "v", "192.0.2.1", true, 0, false},
+		{store.Denied, "u", network, false, 0, true},
+		{store.Banned, "v", neighbour, false, 0, true},
+		{store.Banned, "u", "192.0.2.1", false, 0, true},
+		{store.Banned, "v", "192.0.2.1", false, 0, false},
+		{store.Banned, "v", "", false, 0, false},
+		{store.Banned, "u", network, false, time.Hour, false},
 	} {
-		b := store.Ban{Kind: c.kind, UserID: "u", Network: network, Until: start.Add(time.Hour)}
-		if got := b.Holds(c.user, c.network, start.Add(c.after)); got != c.want {
+		b := store.Ban{Kind: c.kind, Person: store.Person{UserID: "u", Network: network, Verified: c.verified}, Until: start.Add(time.Hour)}
+		if got := b.Holds(store.Person{UserID: c.user, Network: c.network, Verified: c.verified}, start.Add(c.after)); got != c.want {
 			t.Errorf("%+v: %v", c, got)
 		}
 	}
+	b := store.Ban{Kind: store.Kicked, Person: store.Person{UserID: "u", Network: network, Verified: true}, Until: start.Add(time.Hour)}
+	equal(t, "who only says so, from elsewhere", b.Holds(store.Person{UserID: "u", Network: "192.0.2.1"}, start), false)
 }
 
 func newWaiting(id string) store.Waiting {
@@ -160,8 +165,8 @@ func liveStateEndsWithTheLast(t *testing.T, s *store.Store) {
 	want := store.Live{Spotlight: "p_a", Acting: "p_b", ActingWas: "guest"}
 	within(t, s, "k", func(_ context.Context, tx *store.Tx) {
 		tx.State().Live = want
-		must(t, tx.Ban(store.Ban{PeerID: "p_k", Kind: store.Kicked, UserID: "u", At: at, Until: at.Add(time.Hour)}))
-		must(t, tx.Ban(store.Ban{PeerID: "p_x", Kind: store.Banned, UserID: "u", At: at, Until: at.Add(time.Hour)}))
+		must(t, tx.Ban(store.Ban{PeerID: "p_k", Kind: store.Kicked, Person: store.Person{UserID: "u"}, At: at, Until: at.Add(time.Hour)}))
+		must(t, tx.Ban(store.Ban{PeerID: "p_x", Kind: store.Banned, Person: store.Person{UserID: "u"}, At: at, Until: at.Add(time.Hour)}))
 	})
 	for i, left := range []string{"p_a", "p_b"} {
 		st, _, err := s.Snapshot(ctx, "k")
@@ -245,7 +250,7 @@ func forgottenIsEverythingButTheAttendance(t *testing.T, s *store.Store) {
 	hash := []byte("an admission")
 	until := time.Now().Add(time.Hour)
 	within(t, s, "k", func(_ context.Context, tx *store.Tx) {
-		must(t, tx.Ban(store.Ban{PeerID: "p_x", Kind: store.Banned, UserID: "u", At: time.Now(), Until: until}))
+		must(t, tx.Ban(store.Ban{PeerID: "p_x", Kind: store.Banned, Person: store.Person{UserID: "u"}, At: time.Now(), Until: until}))
 		must(t, tx.Wait(newWaiting("w_a")))
 		tx.Admit(hash, until)
 	})
