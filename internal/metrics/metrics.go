@@ -156,7 +156,7 @@ func (m *Metrics) Watch(s Sources) {
 
 func (m *Metrics) watchRelay(r *relay.Server) {
 	const bytes, refused = "Bytes that the TURN server relayed, to or from peers.", "What the TURN server refused: credentials, " +
-		"allocations over a quota, peers in denied networks, TCP connections over the limit."
+		"allocations over a quota, peers in denied networks, what those had who have left, TCP connections over the limit."
 	stats := r.Stats()
 	m.gauge("turn_allocations", "Allocations of the TURN server now.", func() float64 { return float64(r.Count()) }, nil)
 	m.gauge("turn_allocations_max", "Allocations that there may be, SIGNALD_TURN_MAX; 0: no limit.", func() float64 { return float64(r.Max()) }, nil)

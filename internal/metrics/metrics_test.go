@@ -14,6 +14,7 @@ import (
 
 	"signald/internal/cluster"
 	"signald/internal/fault"
+	"signald/internal/ice/relay"
 	"signald/internal/participants"
 	"signald/internal/rooms"
 	"signald/internal/socketio"
@@ -23,9 +24,15 @@ import (
 func full(t *testing.T) *Metrics {
 	t.Helper()
 	m := New("1.2.3")
+	inside, err := relay.Open(relay.Options{Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(inside.Close)
 	m.Watch(Sources{
 		Sockets: socketio.New(socketio.Options{}), Rooms: rooms.New(nil, nil, rooms.Options{}),
 		Late: func() int { return 3 }, Ghosts: &participants.Stats{}, Cluster: &cluster.Stats{}, Up: func() bool { return true },
+		Relay: inside,
 	})
 	m.Event("join", "", time.Millisecond)
 	m.Event("join", fault.MeetingFull, time.Millisecond)
