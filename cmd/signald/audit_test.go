@@ -84,7 +84,7 @@ func TestAuditVerifyNamesTheRowThatDoesNotFit(t *testing.T) {
 	auditing(t, func(t *testing.T, database string, keys []string) {
 		driver, dsn, setup := "pgx", database, `SET session_replication_role = replica`
 		if file, ok := strings.CutPrefix(database, "sqlite:"); ok {
-			driver, dsn, setup = "sqlite", file, `DROP TRIGGER meetings_no_update`
+			driver, dsn, setup = "sqlite", file+"?_pragma=busy_timeout(20000)", `DROP TRIGGER meetings_no_update`
 		}
 		db, err := sql.Open(driver, dsn)
 		if err != nil {

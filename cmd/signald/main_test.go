@@ -7,12 +7,13 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"signald/internal/testsqlite"
 )
 
 // patience is how long a test waits for what must come.
@@ -72,7 +73,7 @@ type running struct {
 func serveArgs(t testing.TB, more ...string) []string {
 	t.Helper()
 	return slices.Concat([]string{
-		"serve", "--listen=127.0.0.1:0", "--database-url=sqlite:" + filepath.Join(t.TempDir(), "test.db"), "--log-level=debug",
+		"serve", "--listen=127.0.0.1:0", "--database-url=" + testsqlite.URL(t), "--log-level=debug",
 	}, more)
 }
 

@@ -3,7 +3,6 @@ package chat_test
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +18,7 @@ import (
 	"signald/internal/signaling"
 	"signald/internal/socketio"
 	"signald/internal/store"
+	"signald/internal/testsqlite"
 )
 
 // mute is a store that does what it is asked and, when told so, says that it is away.
@@ -68,7 +68,7 @@ func must(t *testing.T, err error) {
 // same, and once, whether the sender says it again or not.
 func TestMessageThatWasStoredUnansweredIsToldOnce(t *testing.T) {
 	ctx := t.Context()
-	db, err := store.Open(ctx, "sqlite:"+filepath.Join(t.TempDir(), "test.db"), zerolog.Nop())
+	db, err := store.Open(ctx, testsqlite.URL(t), zerolog.Nop())
 	must(t, err)
 	t.Cleanup(func() { must(t, db.Close()) })
 	_, err = db.CreateMeeting(ctx, store.NewMeeting{ID: "k", Policy: store.Policy{Chat: true, MaxPeers: 8}})

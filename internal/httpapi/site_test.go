@@ -38,6 +38,7 @@ import (
 	"signald/internal/socketio"
 	"signald/internal/store"
 	"signald/internal/testpg"
+	"signald/internal/testsqlite"
 )
 
 const (
@@ -49,7 +50,7 @@ const (
 
 // databases are where the store may be: a new, empty one for each test.
 var databases = map[string]func(testing.TB) string{
-	"SQLite":     func(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "test.db") },
+	"SQLite":     testsqlite.URL,
 	"PostgreSQL": testpg.URL,
 }
 

@@ -7,7 +7,6 @@ import (
 	"flag"
 	"fmt"
 	"net/netip"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -26,6 +25,7 @@ import (
 	"signald/internal/rooms"
 	"signald/internal/store"
 	"signald/internal/testpg"
+	"signald/internal/testsqlite"
 )
 
 func TestMain(m *testing.M) {
@@ -42,7 +42,7 @@ func onBoth(t *testing.T, test func(t *testing.T, db *store.Store)) {
 		name string
 		url  func(testing.TB) string
 	}{
-		{"SQLite", func(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "test.db") }},
+		{"SQLite", testsqlite.URL},
 		{"PostgreSQL", testpg.URL},
 	} {
 		t.Run(kind.name, func(t *testing.T) {

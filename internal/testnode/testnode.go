@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"signald/internal/testproc"
+	"signald/internal/testsqlite"
 )
 
 var binary = sync.OnceValues(func() (string, error) {
@@ -70,7 +71,7 @@ func New(t testing.TB, env ...string) *Node {
 	n.env = append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(),
 		"SIGNALD_LISTEN=" + addr, "SIGNALD_TLS=off",
-		"SIGNALD_DATABASE_URL=sqlite:" + filepath.Join(t.TempDir(), "signald.db"),
+		"SIGNALD_DATABASE_URL=" + testsqlite.URL(t),
 		"SIGNALD_MAX_SOCKETS_PER_IP=0", "SIGNALD_RATE_LIMITS=off", "SIGNALD_LOG_LEVEL=debug",
 		"SIGNALD_ADMIN_TOKEN=test-admin-token-0123456789",
 	}, env...)

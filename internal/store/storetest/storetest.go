@@ -5,6 +5,7 @@ import (
 	"context"
 	"net/netip"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -14,8 +15,8 @@ import (
 	"signald/internal/store"
 )
 
-// Run runs the suite; open answers a new, empty store that ends with the test.
-func Run(t *testing.T, open func(t *testing.T) *store.Store) {
+// Run runs the suite, or those of it that are named; open answers a new, empty store that ends with the test.
+func Run(t *testing.T, open func(t *testing.T) *store.Store, only ...string) {
 	for _, c := range []struct {
 		name string
 		test func(t *testing.T, s *store.Store)
@@ -94,7 +95,13 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		{"CallsEndWithTheirContext", callsEndWithTheirContext},
 		{"ClosedStoreIsUnavailable", closedStoreIsUnavailable},
 	} {
-		t.Run(c.name, func(t *testing.T) { c.test(t, open(t)) })
+		if len(only) > 0 && !slices.Contains(only, c.name) {
+			continue
+		}
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			c.test(t, open(t))
+		})
 	}
 }
 
