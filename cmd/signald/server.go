@@ -96,9 +96,6 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 		return nil, err
 	}
 	s.places = geo.Open(c.GeoIPDB, log)
-	if n := len(c.AdminToken); n > 0 && n < 16 { // a hash does not tell
-		log.Warn().Msg("the admin token is short: use at least 16 random characters")
-	}
 
 	credential := admin.New(c.AdminToken)
 	privacy := audit.NewPrivacy(c.AuditIP, c.AuditIPKey)
