@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net"
 	"net/http"
 	"net/netip"
@@ -335,26 +336,34 @@ func isOrigin(s string) bool {
 // It takes them out, so that the others are checked before the program ends, and
 // takes out the empty ones: they count as unset.
 func readEnvironment() (problems []error) {
-	t := reflect.TypeFor[Config]()
-	for i := range t.NumField() {
-		for name := range strings.SplitSeq(t.Field(i).Tag.Get("env"), ",") {
-			if err := readVariable(name, t.Field(i).Type); err != nil {
-				problems = append(problems, err)
-			}
+	for name, kind := range variables() {
+		if err := readVariable(name, kind); err != nil {
+			problems = append(problems, err)
 		}
 	}
 	return problems
+}
+
+// variables are the names that settings have in the environment, and their types.
+func variables() iter.Seq2[string, reflect.Type] {
+	return func(yield func(string, reflect.Type) bool) {
+		t := reflect.TypeFor[Config]()
+		for i := range t.NumField() {
+			for name := range strings.SplitSeq(t.Field(i).Tag.Get("env"), ",") {
+				if name != "" && !yield(name, t.Field(i).Type) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // misspelt finds variables that look like settings and are none. Kubernetes makes
 // some of its own for a service called signald.
 func misspelt() (names []string) {
 	known := map[string]bool{}
-	t := reflect.TypeFor[Config]()
-	for i := range t.NumField() {
-		for name := range strings.SplitSeq(t.Field(i).Tag.Get("env"), ",") {
-			known[name] = true
-		}
+	for name := range variables() {
+		known[name] = true
 	}
 	for _, variable := range os.Environ() {
 		name, _, _ := strings.Cut(variable, "=")
@@ -369,7 +378,7 @@ func misspelt() (names []string) {
 // readVariable is readEnvironment for one of them.
 func readVariable(name string, kind reflect.Type) error {
 	value, set := os.LookupEnv(name)
-	if name == "" || !set {
+	if !set {
 		return nil
 	}
 	wanted := ""

@@ -67,11 +67,20 @@ func expected(err error) bool {
 	return false
 }
 
-// observed does a call that answers something.
-func observed[T any](ctx context.Context, o observedStore, name string, f func(context.Context) (T, error)) (T, error) {
+// observe does a call that answers nothing but an error.
+func (o observedStore) observe(ctx context.Context, name string, f func(context.Context) error) error {
 	ctx, call := o.begin(ctx, name)
-	v, err := f(ctx)
+	err := f(ctx)
 	o.end(call, err)
+	return err
+}
+
+// observed does a call that answers something.
+func observed[T any](ctx context.Context, o observedStore, name string, f func(context.Context) (T, error)) (v T, err error) {
+	err = o.observe(ctx, name, func(ctx context.Context) error {
+		v, err = f(ctx)
+		return err
+	})
 	return v, err
 }
 
@@ -118,17 +127,11 @@ func (o observedStore) AuditPoints(ctx context.Context, q store.AuditQuery, limi
 }
 
 func (o observedStore) AddAuditEvent(ctx context.Context, e store.NewAuditEvent) error {
-	ctx, call := o.begin(ctx, "add_audit_event")
-	err := o.Store.AddAuditEvent(ctx, e)
-	o.end(call, err)
-	return err
+	return o.observe(ctx, "add_audit_event", func(ctx context.Context) error { return o.Store.AddAuditEvent(ctx, e) })
 }
 
 func (o observedStore) Ping(ctx context.Context) error {
-	ctx, call := o.begin(ctx, "ping")
-	err := o.Store.Ping(ctx)
-	o.end(call, err)
-	return err
+	return o.observe(ctx, "ping", func(ctx context.Context) error { return o.Store.Ping(ctx) })
 }
 
 func (o observedStore) ParticipantByResume(ctx context.Context, hash []byte) (store.Participant, error) {
@@ -180,31 +183,19 @@ func (o observedStore) Bans(ctx context.Context, id string) ([]store.Ban, error)
 }
 
 func (o observedStore) Purge(ctx context.Context, now time.Time) error {
-	ctx, call := o.begin(ctx, "purge")
-	err := o.Store.Purge(ctx, now)
-	o.end(call, err)
-	return err
+	return o.observe(ctx, "purge", func(ctx context.Context) error { return o.Store.Purge(ctx, now) })
 }
 
 func (o observedStore) PurgeMessages(ctx context.Context, now time.Time) error {
-	ctx, call := o.begin(ctx, "purge_messages")
-	err := o.Store.PurgeMessages(ctx, now)
-	o.end(call, err)
-	return err
+	return o.observe(ctx, "purge_messages", func(ctx context.Context) error { return o.Store.PurgeMessages(ctx, now) })
 }
 
 func (o observedStore) RegisterNode(ctx context.Context, nodeID string) error {
-	ctx, call := o.begin(ctx, "register_node")
-	err := o.Store.RegisterNode(ctx, nodeID)
-	o.end(call, err)
-	return err
+	return o.observe(ctx, "register_node", func(ctx context.Context) error { return o.Store.RegisterNode(ctx, nodeID) })
 }
 
 func (o observedStore) ForgetNode(ctx context.Context, nodeID string) error {
-	ctx, call := o.begin(ctx, "forget_node")
-	err := o.Store.ForgetNode(ctx, nodeID)
-	o.end(call, err)
-	return err
+	return o.observe(ctx, "forget_node", func(ctx context.Context) error { return o.Store.ForgetNode(ctx, nodeID) })
 }
 
 func (o observedStore) AuditEvents(ctx context.Context, q store.AuditEventQuery) (list []store.AuditEvent, next string, err error) {
@@ -220,10 +211,7 @@ func (o observedStore) LiveMeetings(ctx context.Context, limit int) (list []stor
 }
 
 func (o observedStore) AddAdminSession(ctx context.Context, tokenHash, proof []byte, expires time.Time) error {
-	ctx, call := o.begin(ctx, "add_admin_session")
-	err := o.Store.AddAdminSession(ctx, tokenHash, proof, expires)
-	o.end(call, err)
-	return err
+	return o.observe(ctx, "add_admin_session", func(ctx context.Context) error { return o.Store.AddAdminSession(ctx, tokenHash, proof, expires) })
 }
 
 func (o observedStore) AdminSession(ctx context.Context, tokenHash []byte) (proof []byte, expires time.Time, err error) {
@@ -233,10 +221,7 @@ func (o observedStore) AdminSession(ctx context.Context, tokenHash []byte) (proo
 }
 
 func (o observedStore) EndAdminSession(ctx context.Context, tokenHash []byte) error {
-	ctx, call := o.begin(ctx, "end_admin_session")
-	err := o.Store.EndAdminSession(ctx, tokenHash)
-	o.end(call, err)
-	return err
+	return o.observe(ctx, "end_admin_session", func(ctx context.Context) error { return o.Store.EndAdminSession(ctx, tokenHash) })
 }
 
 // observedPlaces counts lookups.
