@@ -78,6 +78,7 @@ func (r *Room) showMatrixLocked(all bool) {
 		return
 	}
 	var frame Frame
+	renewed := false
 	for _, s := range r.peers {
 		m := s.member
 		switch {
@@ -85,7 +86,10 @@ func (r *Room) showMatrixLocked(all bool) {
 		case !s.leads():
 			m.table = 0 // should it lead again, it is told anew
 		case m.table == 0 || all:
-			r.renewTableLocked()
+			if !renewed {
+				r.renewTableLocked()
+				renewed = true
+			}
 			if m.table == r.matrix.rev {
 				continue
 			}
