@@ -303,9 +303,11 @@ func TestDatabaseRedisAndAdminTokenFitTogether(t *testing.T) {
 func TestVariablesThatAreNoSettingsAreNamed(t *testing.T) {
 	t.Setenv("SIGNALD_TRUSTED_PROXY", "s3cret")
 	t.Setenv("SIGNALD_PORT_443_TCP", "tcp://10.0.0.1:443")
+	t.Setenv("SIGNALD_GRACE", "5s")
 	r := start(t, serveArgs(t))
 	log := r.log.String()
-	if !strings.Contains(log, `"SIGNALD_TRUSTED_PROXY"`) || strings.Contains(log, "s3cret") || strings.Contains(log, "SIGNALD_PORT") {
+	if !strings.Contains(log, `"SIGNALD_TRUSTED_PROXY"`) || strings.Contains(log, "s3cret") || strings.Contains(log, "SIGNALD_PORT") ||
+		strings.Contains(log, "SIGNALD_GRACE") {
 		t.Errorf("log: %s", log)
 	}
 }
