@@ -342,8 +342,8 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 		want string
 	}{
 		{[]string{"--tls-cert=/nowhere/cert.pem", "--tls-key=/nowhere/key.pem"}, "read the certificate"},
-		{[]string{"--database-url=sqlite:/nowhere/at/all.db"}, "open the database"},
-		{[]string{"--database-url=postgres://u:s3cret@127.0.0.1:1/x"}, "open the database"},
+		{[]string{"--database-url=sqlite:/nowhere/at/all.db"}, "open the database of SIGNALD_DATABASE_URL"},
+		{[]string{"--database-url=postgres://u:s3cret@127.0.0.1:1/x"}, "open the database of SIGNALD_DATABASE_URL"},
 	} {
 		code, _, stderr := command(t, serveArgs(t, c.args...)...)
 		if code != 1 || !strings.Contains(stderr, c.want) || strings.Contains(stderr, "s3cret") {

@@ -88,7 +88,7 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 		s.log = log
 	}
 	if s.store, err = store.Open(ctx, c.DatabaseURL, log); err != nil {
-		return nil, fmt.Errorf("open the database: %w", err)
+		return nil, fmt.Errorf("open the database of SIGNALD_DATABASE_URL: %w", err)
 	}
 	counted := metrics.New(version)
 	db := observedStore{s.store, counted, c.databaseSystem()}

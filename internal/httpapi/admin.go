@@ -33,7 +33,6 @@ func (a *API) adminRoutes() []route {
 		method: "GET", path: "/api/v1/admin/audit/summary", name: "summarizeAudit", summary: "Where and when meetings were created.",
 		about:  "Of the newest 10,000 rows that fit.",
 		access: onlyAdmin, query: auditFilters, answers: answers{http.StatusOK: audit.Summary{}},
-		errors:  []fault.Code{fault.InvalidPayload},
 		handler: a.json(a.summary),
 	}, {
 		method: "GET", path: "/api/v1/admin/events", name: "listEvents", summary: "What is recorded beside creations, newest first.",
@@ -46,14 +45,12 @@ func (a *API) adminRoutes() []route {
 			{"cursor", "Where to go on."},
 		},
 		answers: answers{http.StatusOK: eventPage{}},
-		errors:  []fault.Code{fault.InvalidPayload},
 		handler: a.json(a.events),
 	}, {
 		method: "GET", path: "/api/v1/admin/meetings", name: "listLiveMeetings", summary: "The meetings that have participants now, on all nodes.",
 		about:  "The largest first.",
 		access: onlyAdmin, query: []param{{"limit", "Meetings: 1 to 500, which is the default."}},
 		answers: answers{http.StatusOK: liveMeetings{}},
-		errors:  []fault.Code{fault.InvalidPayload},
 		handler: a.json(a.liveMeetings),
 	}, {
 		method: "POST", path: "/api/v1/admin/meetings/{id}/end", name: "endMeeting", summary: "End a meeting for everyone, for good.",

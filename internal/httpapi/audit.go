@@ -45,7 +45,6 @@ func (a *API) auditRoutes() []route {
 			{"bom", "1: a byte order mark before CSV, for Excel."},
 		}...),
 		answers: answers{http.StatusOK: auditPage{}}, also: []string{"application/x-ndjson", "text/csv"},
-		errors:  []fault.Code{fault.InvalidPayload},
 		handler: http.HandlerFunc(a.audit),
 	}}
 }

@@ -235,6 +235,23 @@ func TestBadFiltersAreNamed(t *testing.T) {
 	}
 }
 
+func TestMisspeltFilterIsRefused(t *testing.T) {
+	s := onSQLite(t, nil)
+	for path, want := range map[string]string{
+		"/api/v1/admin/audit?contry=CN":            "contry",
+		"/api/v1/admin/audit?format=csv&limits=10": "limits",
+		"/api/v1/admin/audit/summary?format=csv":   "format",
+		"/api/v1/admin/events?ip=192.0.2.1":        "ip",
+		"/api/v1/admin/meetings?cursor=x":          "cursor",
+		"/api/v1/admin/session?x":                  "x",
+	} {
+		got := s.want(t, get(path).bearer(adminToken), 400, "invalid_payload")
+		if got.text("field") != want || !strings.Contains(got.text("message"), want) {
+			t.Errorf("%s: %s", path, got.Body)
+		}
+	}
+}
+
 func TestAuditCannotBeChanged(t *testing.T) {
 	s := onSQLite(t, nil)
 	key := s.create(t, "")

@@ -1,8 +1,10 @@
 package httpapi
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 
 	"signald/internal/fault"
 )
@@ -56,7 +58,7 @@ func (a *API) handle(routes []route) http.Handler {
 	for _, r := range routes {
 		handler := r.handler
 		if r.access == onlyAdmin {
-			handler = a.forAdmin(handler)
+			handler = a.forAdmin(a.onlyKnown(r.query, handler))
 		}
 		mux.Handle(r.method+" "+r.path, handler)
 	}
@@ -75,6 +77,31 @@ func (a *API) forAdmin(next http.Handler) http.Handler {
 	})
 }
 
+// onlyKnown refuses a parameter that there is not: a filter with a misspelt name would let everything through.
+func (a *API) onlyKnown(params []param, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for name := range r.URL.Query() {
+			if !slices.ContainsFunc(params, func(p param) bool { return p.name == name }) {
+				w.Header().Set("Cache-Control", "no-store")
+				a.fail(w, r, fault.Invalid(name, unknownParam(name, params)))
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func unknownParam(name string, params []param) string {
+	names := make([]string, len(params))
+	for i, p := range params {
+		names[i] = p.name
+	}
+	if len(names) == 0 {
+		return fmt.Sprintf("There is no parameter %.40q here, nor any other.", name)
+	}
+	return fmt.Sprintf("There is no parameter %.40q here, only %s.", name, strings.Join(names, ", "))
+}
+
 // codes are the errors that a route may answer with.
 func (r route) codes() []fault.Code {
 	codes := slices.Clone(r.errors)
@@ -86,7 +113,7 @@ func (r route) codes() []fault.Code {
 	case participant, tokenInBody:
 		codes = append(codes, fault.Unauthorized)
 	case onlyAdmin:
-		codes = append(codes, fault.Unauthorized, fault.Forbidden, fault.RateLimited)
+		codes = append(codes, fault.InvalidPayload, fault.Unauthorized, fault.Forbidden, fault.RateLimited)
 	}
 	if r.access != public || len(codes) > 0 { // it does something, which may go wrong
 		codes = append(codes, fault.Unavailable, fault.Internal)
