@@ -15,8 +15,20 @@ import (
 // beacon says over HTTP that the page is going and may return.
 func beacon(t *testing.T, n *testnode.Node, p *client.Participant) {
 	t.Helper()
+	if err := sendBeacon(t, n, p); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func sendBeacon(t *testing.T, n *testnode.Node, p *client.Participant) error {
 	body := map[string]any{"peer_id": p.PeerID(), "resume_token": p.Joined().ResumeToken, "may_return": true}
-	if err := client.Request(ctx(t), http.MethodPost, n.URL, "/api/v1/leave", "", body, nil); err != nil {
+	return client.Request(ctx(t), http.MethodPost, n.URL, "/api/v1/leave", "", body, nil)
+}
+
+// parts says the same on the connection.
+func parts(t *testing.T, p *client.Participant) {
+	t.Helper()
+	if err := p.Conn().Call(ctx(t), protocol.EventLeave, map[string]any{"may_return": true}, nil); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -31,40 +43,54 @@ func fresh(m client.Meeting, p *client.Participant) protocol.Join {
 func TestReloadResumesAsTheSamePerson(t *testing.T) {
 	onEach(t, func(t *testing.T, n []*testnode.Node) {
 		here, there := n[0], n[len(n)-1]
-		m := meeting(t, here, nil)
-		watch := []*client.Participant{join(t, here, as(m, "here"), nil), join(t, there, as(m, "there"), nil)}
-		host := as(m, "host")
-		host.HostKey, host.Fingerprint = m.HostKey, "sha-256 01"
-		first := join(t, here, host, nil)
-		for _, w := range watch {
-			hasPeer(t, w, first.PeerID(), "sha-256 01")
+		for how, part := range map[string]func(*testing.T, *client.Participant){
+			"beacon":     func(t *testing.T, p *client.Participant) { beacon(t, there, p) }, // whatever node it comes to
+			"connection": func(t *testing.T, p *client.Participant) { parts(t, p) },
+			"both": func(t *testing.T, p *client.Participant) { // as our page does
+				parts(t, p)
+				wantCode(t, sendBeacon(t, there, p), fault.NotJoined)
+			},
+		} {
+			t.Run(how, func(t *testing.T) { reloads(t, here, there, part) })
 		}
-
-		beacon(t, there, first) // whatever node it comes to
-		sees(t, watch[0], map[string]string{"there": "online"})
-		sees(t, watch[1], map[string]string{"here": "online"})
-		first.Conn().Kill()
-		_, err := watch[1].Signal(ctx(t), first.PeerID(), "offer", "to the old page", "v=0")
-		wantCode(t, err, fault.PeerGone)
-
-		box := newInbox()
-		second := join(t, there, fresh(m, first), box)
-		if second.PeerID() != first.PeerID() || second.Joined().Role != "host" || !second.Joined().Resumed || len(second.Joined().Peers) != 2 {
-			t.Errorf("came back as %+v", second.Joined())
-		}
-		for _, w := range watch {
-			hasPeer(t, w, first.PeerID(), "sha-256 02")
-			if _, err := w.Signal(ctx(t), first.PeerID(), "offer", "to the new page", "v=0"); err != nil {
-				t.Error(err)
-			}
-		}
-		box.await(t, "the signals", func() bool { return len(box.signals) == 2 })
-		if slices.ContainsFunc(box.signals, func(s client.Signal) bool { return s.Neg != "to the new page" }) {
-			t.Errorf("%+v", box.signals)
-		}
-		_, err = client.Join(ctx(t), here.URL, fresh(m, first), client.Handlers{}, client.Options{})
-		wantCode(t, err, fault.ResumeExpired)
 	})
+}
+
+// reloads is a host's page that says by part that it goes, and is loaded again at the other node.
+func reloads(t *testing.T, here, there *testnode.Node, part func(*testing.T, *client.Participant)) {
+	m := meeting(t, here, nil)
+	watch := []*client.Participant{join(t, here, as(m, "here"), nil), join(t, there, as(m, "there"), nil)}
+	host := as(m, "host")
+	host.HostKey, host.Fingerprint = m.HostKey, "sha-256 01"
+	first := join(t, here, host, nil)
+	for _, w := range watch {
+		hasPeer(t, w, first.PeerID(), "sha-256 01")
+	}
+
+	part(t, first)
+	sees(t, watch[0], map[string]string{"there": "online"})
+	sees(t, watch[1], map[string]string{"here": "online"})
+	first.Conn().Kill()
+	_, err := watch[1].Signal(ctx(t), first.PeerID(), "offer", "to the old page", "v=0")
+	wantCode(t, err, fault.PeerGone)
+
+	box := newInbox()
+	second := join(t, there, fresh(m, first), box)
+	if second.PeerID() != first.PeerID() || second.Joined().Role != "host" || !second.Joined().Resumed || len(second.Joined().Peers) != 2 {
+		t.Errorf("came back as %+v", second.Joined())
+	}
+	for _, w := range watch {
+		hasPeer(t, w, first.PeerID(), "sha-256 02")
+		if _, err := w.Signal(ctx(t), first.PeerID(), "offer", "to the new page", "v=0"); err != nil {
+			t.Error(err)
+		}
+	}
+	box.await(t, "the signals", func() bool { return len(box.signals) == 2 })
+	if slices.ContainsFunc(box.signals, func(s client.Signal) bool { return s.Neg != "to the new page" }) {
+		t.Errorf("%+v", box.signals)
+	}
+	_, err = client.Join(ctx(t), here.URL, fresh(m, first), client.Handlers{}, client.Options{})
+	wantCode(t, err, fault.ResumeExpired)
 }
 
 // The reload is faster than the beacon, or nothing was said at all.

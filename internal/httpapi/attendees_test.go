@@ -33,7 +33,7 @@ func TestAttendeesAreAFileForTheHost(t *testing.T) {
 		host := s.enter(t, protocol.Join{MeetingID: key, UserID: "host", HostKey: made.text("host_key")})
 		guest := s.enter(t, protocol.Join{MeetingID: key, UserID: "=1+1", Name: "@SUM(A1)"})
 		gone := s.enter(t, protocol.Join{MeetingID: key, UserID: "gone"})
-		if err := s.participants.Leave(t.Context(), gone.Seat); err != nil {
+		if err := s.participants.Leave(t.Context(), gone.Seat, false); err != nil {
 			t.Fatal(err)
 		}
 
@@ -87,7 +87,7 @@ func TestAttendanceListsWhoHasLeftIfTheMeetingWasCreatedSo(t *testing.T) {
 		if !guest.Roster.State.Attendance {
 			t.Error("the guest is not told")
 		}
-		if err := s.participants.Leave(t.Context(), guest.Seat); err != nil {
+		if err := s.participants.Leave(t.Context(), guest.Seat, false); err != nil {
 			t.Fatal(err)
 		}
 		for range 2 { // also when everybody has left, and after the end

@@ -207,7 +207,7 @@ func TestBlobsAreEchoedByteForByte(t *testing.T) {
 			must(t, s.SetBlobs(context.Background(), g.Seat, raw(candidate), nil))
 			check("the other replaced", roster(g), g, candidate, sdp)
 			check("read", read(), g, candidate, sdp)
-			must(t, s.Leave(context.Background(), g.Seat))
+			must(t, s.Leave(context.Background(), g.Seat, false))
 		}
 		g := s.join(protocol.Join{Version: 1})
 		check("none", g.Roster, g, "", "")

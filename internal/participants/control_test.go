@@ -99,7 +99,7 @@ func TestControlIsToldToAllAndToNewcomersAndSwitchesOff(t *testing.T) {
 		}
 		wantCode(t, "rename", s.Rename(bg, b.Seat, "x"), fault.Forbidden)
 
-		must(t, s.Leave(bg, a.Seat))
+		must(t, s.Leave(bg, a.Seat, false))
 		eventually(t, "the spotlight goes with whom it is on", func() bool { st, _ := b.state(); return st.Spotlight == "" })
 		must(t, s.Control(bg, host.Seat, &protocol.Control{Camera: ptr(true), Speak: ptr(true)}))
 		must(t, s.SetMedia(bg, b.Seat, &protocol.MediaState{Video: ptr(true)}))
@@ -119,7 +119,7 @@ func TestControlIsTheHostsAndNamesWhoIsThere(t *testing.T) {
 			err := s.moderate(g, protocol.Moderate{Action: action, PeerID: host.Seat.PeerID, Ticket: "w"})
 			wantCode(t, "a guest's "+action, err, fault.Forbidden)
 		}
-		must(t, s.Leave(bg, host.Seat))
+		must(t, s.Leave(bg, host.Seat, false))
 		wantCode(t, "who has left", s.Control(bg, host.Seat, lock), fault.NotJoined)
 		if st, _, _ := db.Snapshot(bg, "k"); st.Policy.Locked {
 			t.Error("it was locked all the same")
@@ -380,7 +380,7 @@ func TestWhoTakesOverWhenTheHostGoes(t *testing.T) {
 			t.Error("it took over from who is only away")
 		}
 		back := s.join(protocol.Join{MeetingID: "cohost", UserID: "host", ResumeToken: host.ResumeToken})
-		must(t, s.Leave(bg, back.Seat))
+		must(t, s.Leave(bg, back.Seat, false))
 		if role(co) != "host" || role(first) != "guest" {
 			t.Errorf("the co-host is %s, the longest present %s", role(co), role(first))
 		}
@@ -401,11 +401,11 @@ func TestWhoTakesOverWhenTheHostGoes(t *testing.T) {
 		old := s.join(protocol.Join{MeetingID: "longest", UserID: "old", Version: 1})
 		away, third, fourth := in("longest", "away", ""), in("longest", "third", ""), in("longest", "fourth", "")
 		s.Disconnected(bg, away.Seat, "")
-		must(t, s.Leave(bg, host.Seat))
+		must(t, s.Leave(bg, host.Seat, false))
 		if role(third) != "host" || role(old) != "guest" || role(away) != "guest" || role(fourth) != "guest" {
 			t.Errorf("third %s, protocol 1 %s, away %s, fourth %s", role(third), role(old), role(away), role(fourth))
 		}
-		must(t, s.Leave(bg, third.Seat)) // and on it goes
+		must(t, s.Leave(bg, third.Seat, false)) // and on it goes
 		if role(fourth) != "host" {
 			t.Errorf("fourth %s", role(fourth))
 		}
@@ -417,11 +417,11 @@ func TestWhoTakesOverWhenTheHostGoes(t *testing.T) {
 		create(t, db, "nobody")
 		host = in("nobody", "host", hostKey)
 		other, g := in("nobody", "host2", hostKey), in("nobody", "g", "")
-		must(t, s.Leave(bg, host.Seat))
+		must(t, s.Leave(bg, host.Seat, false))
 		if role(other) != "host" || role(g) != "guest" {
 			t.Errorf("another host %s, guest %s", role(other), role(g))
 		}
-		must(t, s.Leave(bg, other.Seat))
+		must(t, s.Leave(bg, other.Seat, false))
 		if role(g) != "guest" {
 			t.Errorf("without the policy a guest is %s", role(g))
 		}
@@ -447,7 +447,7 @@ func TestAttendanceOutlivesWhoWasThere(t *testing.T) {
 		if !g.Roster.State.Attendance {
 			t.Error("who joins is not told that the attendance is kept")
 		}
-		must(t, s.Leave(bg, g.Seat))
+		must(t, s.Leave(bg, g.Seat, false))
 		must(t, s.moderate(host, protocol.Moderate{Action: "end"}))
 		kept, err := db.Attendance(bg, "k")
 		must(t, err)

@@ -26,12 +26,13 @@ type departure struct {
 	token, keeper string
 }
 
-// Leave takes the participant out of the meeting, now. A store that cannot take it
-// is no news to who leaves: it is kept and tried again, and if this node dies
-// meanwhile, another finds the seat abandoned.
-func (s *Service) Leave(ctx context.Context, seat *Seat) error {
+// Leave takes the participant out of the meeting, now. Who may return, as a page that
+// is reloaded, has left for the others, but for the grace time its token brings it back.
+// A store that cannot take it is no news to who leaves: it is kept and tried again, and
+// if this node dies meanwhile, another finds the seat abandoned.
+func (s *Service) Leave(ctx context.Context, seat *Seat, mayReturn bool) error {
 	seat.Detach()
-	err := s.depart(ctx, departure{meetingID: seat.MeetingID, peerID: seat.PeerID, connID: seat.connID, reason: ReasonLeave})
+	err := s.depart(ctx, departure{meetingID: seat.MeetingID, peerID: seat.PeerID, connID: seat.connID, reason: ReasonLeave, kept: mayReturn})
 	if errors.Is(err, fault.New(fault.Unavailable)) {
 		return nil
 	}
@@ -50,8 +51,7 @@ func (s *Service) Disconnected(ctx context.Context, seat *Seat, reason string) {
 }
 
 // LeaveByToken is Leave for who has no connection to say it on: a page that is
-// being closed, or reloaded, if it may return: to the others it has left, but for
-// the grace time its token brings it back.
+// being closed, or reloaded.
 func (s *Service) LeaveByToken(ctx context.Context, peerID, token string, mayReturn bool) error {
 	p, err := s.store.ParticipantByResume(ctx, HashSecret(token))
 	if errors.Is(err, store.ErrParticipantNotFound) || err == nil && p.PeerID != peerID {

@@ -23,7 +23,7 @@ func TestLeave(t *testing.T) {
 		watch := s.join(protocol.Join{UserID: "watch"})
 		for _, version := range []int{1, 2} {
 			g := s.join(protocol.Join{Version: version})
-			must(t, s.Leave(context.Background(), g.Seat))
+			must(t, s.Leave(context.Background(), g.Seat, false))
 			if _, stored := row(t, db, g.Seat.PeerID); stored || g.Seat.Seated() {
 				t.Errorf("stored %v, seated %v", stored, g.Seat.Seated())
 			}
@@ -31,9 +31,9 @@ func TestLeave(t *testing.T) {
 				t.Errorf("who leaves is cut: %q", g.wasCut())
 			}
 			eventually(t, "the others hear of it", func() bool { reason, _ := watch.left(g.Seat.PeerID); return reason == "leave" })
-			must(t, s.Leave(context.Background(), g.Seat))
+			must(t, s.Leave(context.Background(), g.Seat, false))
 		}
-		must(t, s.Leave(context.Background(), watch.Seat))
+		must(t, s.Leave(context.Background(), watch.Seat, false))
 		if n := s.rooms.Count(); n != 0 {
 			t.Errorf("%d rooms when all have left", n)
 		}
@@ -185,7 +185,7 @@ func TestDepartureIsTriedAgainUntilItIsDone(t *testing.T) {
 			depart  func(*server, guest)
 		}{
 			{"Leave", 2, false, func(s *server, g guest) {
-				if err := s.Leave(context.Background(), g.Seat); err != nil { // who leaves need not care
+				if err := s.Leave(context.Background(), g.Seat, false); err != nil { // who leaves need not care
 					t.Error(err)
 				}
 			}},
@@ -236,7 +236,7 @@ func TestRoomGoesWithItsLastThoughTheStoreCouldNotSaySo(t *testing.T) {
 		s := serve(t, db, on(f), grace(shortGrace))
 		g := s.join(protocol.Join{})
 		f.meet(savedYet)
-		if err := s.Leave(context.Background(), g.Seat); err != nil {
+		if err := s.Leave(context.Background(), g.Seat, false); err != nil {
 			t.Error(err)
 		}
 		s.run()
@@ -275,7 +275,7 @@ func TestDepartureThatFailsOftenIsKeptOnce(t *testing.T) {
 		g := s.join(protocol.Join{})
 		f.meet(slices.Repeat([]fate{refusedAll}, 20)...)
 		for range 10 {
-			if err := s.Leave(context.Background(), g.Seat); err != nil {
+			if err := s.Leave(context.Background(), g.Seat, false); err != nil {
 				t.Error(err)
 			}
 		}

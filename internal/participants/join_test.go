@@ -61,7 +61,7 @@ func TestSixtyFourJoinsIntoAMeetingOfEight(t *testing.T) {
 			t.Errorf("revs %v, want 1 to 8", revs)
 		}
 
-		must(t, nodes[0].Leave(context.Background(), in[0].Seat)) // and there is one seat again
+		must(t, nodes[0].Leave(context.Background(), in[0].Seat, false)) // and there is one seat again
 		nodes[1].join(protocol.Join{UserID: "late"})
 		nodes[1].refused(protocol.Join{UserID: "later"}, fault.MeetingFull)
 	})
@@ -137,7 +137,7 @@ func TestTwoOfOneUserDoNotDeleteEachOther(t *testing.T) {
 		s := serve(t, db)
 		for _, version := range []int{1, 2} {
 			first, second := s.join(protocol.Join{Version: version}), s.join(protocol.Join{Version: version})
-			must(t, s.Leave(context.Background(), first.Seat))
+			must(t, s.Leave(context.Background(), first.Seat, false))
 			if _, stored := row(t, db, second.Seat.PeerID); !stored || !second.Seat.Seated() {
 				t.Errorf("protocol %d: the second went with the first", version)
 			}

@@ -133,7 +133,7 @@ func TestAdmittedGroupMeetsAgainWithoutWaiting(t *testing.T) {
 		a, b, eve := enter("a"), enter("b"), enter("eve")
 		must(t, s.moderate(host, protocol.Moderate{Action: "ban", PeerID: eve.Seat.PeerID}))
 		for _, g := range []guest{a, b, host} {
-			must(t, s.Leave(bg, g.Seat))
+			must(t, s.Leave(bg, g.Seat, false))
 		}
 		s = serve(t, db, named("n2")) // after a restart
 		for _, g := range []guest{a, b} {
@@ -160,7 +160,7 @@ func TestLobbyHasNoSeatsToGiveButTheMeetings(t *testing.T) {
 		}
 		in := s.join(protocol.Join{UserID: "a", Ticket: a.Wait.Ticket})
 		s.refused(protocol.Join{UserID: "b", Ticket: b.Wait.Ticket}, fault.MeetingFull)
-		must(t, s.Leave(bg, in.Seat))
+		must(t, s.Leave(bg, in.Seat, false))
 		if late := s.join(protocol.Join{UserID: "b", Ticket: b.Wait.Ticket}); late.Wait != nil {
 			t.Error("its ticket was lost with the refusal")
 		}
@@ -286,7 +286,7 @@ func TestSecondConnectionWithATicketTakesItsPlace(t *testing.T) {
 		if n := s.rooms.Count(); n != 1 {
 			t.Errorf("%d rooms", n)
 		}
-		must(t, s.Leave(context.Background(), host.Seat))
+		must(t, s.Leave(context.Background(), host.Seat, false))
 		if n := s.rooms.Count(); n != 0 {
 			t.Errorf("%d rooms when all have left", n)
 		}

@@ -55,7 +55,7 @@ func TestResumeTokenIsGoodInItsMeetingOnly(t *testing.T) {
 		g := s.join(protocol.Join{})
 		s.refused(protocol.Join{MeetingID: "other", ResumeToken: g.ResumeToken}, fault.ResumeExpired)
 		s.refused(protocol.Join{ResumeToken: "rt_made up"}, fault.ResumeExpired)
-		must(t, s.Leave(context.Background(), g.Seat))
+		must(t, s.Leave(context.Background(), g.Seat, false))
 		s.refused(protocol.Join{ResumeToken: g.ResumeToken}, fault.ResumeExpired)
 	})
 }
@@ -86,7 +86,7 @@ func TestLateNewsOfAnOldConnectionChangeNothing(t *testing.T) {
 
 		s.Disconnected(ctx, first.Seat, "")
 		s.Disconnected(ctx, first.Seat, "slow_consumer")
-		must(t, s.Leave(ctx, first.Seat))
+		must(t, s.Leave(ctx, first.Seat, false))
 		wantCode(t, "rename", s.Rename(ctx, first.Seat, "old"), fault.NotJoined)
 		wantCode(t, "blobs", s.SetBlobs(ctx, first.Seat, raw(`"x"`), nil), fault.NotJoined)
 		wantCode(t, "media", s.SetMedia(ctx, first.Seat, &protocol.MediaState{Audio: ptr(true)}), fault.NotJoined)
@@ -99,9 +99,9 @@ func TestLateNewsOfAnOldConnectionChangeNothing(t *testing.T) {
 			t.Errorf("seated %v, cut %q, rev %d after %d, %d late", second.Seat.Seated(), second.wasCut(), roster(second).Rev, rev, s.Late())
 		}
 
-		must(t, s.Leave(ctx, second.Seat))
+		must(t, s.Leave(ctx, second.Seat, false))
 		s.Disconnected(ctx, second.Seat, "")
-		must(t, s.Leave(ctx, second.Seat))
+		must(t, s.Leave(ctx, second.Seat, false))
 		if n := len(rows(t, db, "k")); n != 0 || s.rooms.Count() != 0 {
 			t.Errorf("%d in the meeting, %d rooms", n, s.rooms.Count())
 		}

@@ -176,7 +176,7 @@ func TestReturnToAMeetingThatIsFullByNowIsRefused(t *testing.T) {
 		s.reload(first)
 		other := s.join(protocol.Join{UserID: "quicker"})
 		s.refused(protocol.Join{ResumeToken: first.ResumeToken, Fresh: true}, fault.MeetingFull)
-		must(t, s.Leave(context.Background(), other.Seat))
+		must(t, s.Leave(context.Background(), other.Seat, false))
 		if back := s.join(protocol.Join{ResumeToken: first.ResumeToken, Fresh: true}); back.Seat.PeerID != first.Seat.PeerID {
 			t.Error("a refusal has used up the token")
 		}
@@ -233,7 +233,7 @@ func TestStandInThatReloadsIsNoSecondHost(t *testing.T) {
 		s := serve(t, db)
 		host := s.join(protocol.Join{UserID: "host", HostKey: hostKey})
 		standIn := s.join(protocol.Join{UserID: "stands in"})
-		must(t, s.Leave(context.Background(), host.Seat))
+		must(t, s.Leave(context.Background(), host.Seat, false))
 		if p := peer(standIn, standIn.Seat.PeerID); p.Role != participants.Host {
 			t.Fatalf("it is %s", p.Role)
 		}

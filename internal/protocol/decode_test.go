@@ -93,7 +93,7 @@ func TestWrongTypesNameTheField(t *testing.T) {
 			"host_key": {`[]`}, "password": {`1`}, "join_type": {`"1"`}, "resume_token": {`{}`}, "fingerprint": {`1`}, "memo": {`1`},
 			"media": {`true`, `"x"`, `[]`},
 		},
-		"leave":           {"meeting_id": {`1`}},
+		"leave":           {"meeting_id": {`1`}, "may_return": {`"yes"`, `1`}},
 		"leave over HTTP": {"peer_id": {`1`}, "resume_token": {`{}`}, "may_return": {`"yes"`, `1`}},
 		"signal":          {"meeting_id": {`1`}, "to": {`1`, `null`}, "neg": {`1`}, "kind": {`1`, `null`, `"x"`}, "restart": {`1`}, "end": {`"true"`}, "list": {`{}`, `"x"`}},
 		"update_signal":   {"meeting_id": {`1`}},

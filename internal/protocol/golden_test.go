@@ -52,6 +52,7 @@ var fromClients = map[string]payload{
 	"media_state":           &protocol.MediaState{Audio: ptr(true), Video: ptr(false), Screen: ptr(false), Hand: raw(`true`)},
 	"rename":                &protocol.Rename{MeetingID: "K7F3", Name: "王 小宇"},
 	"leave":                 &protocol.Leave{MeetingID: "K7F3"},
+	"leave_may_return":      &protocol.Leave{MayReturn: true},
 	"leave_http":            &protocol.LeaveByToken{PeerID: "p_9c8b7a6d5e4f3g2h", ResumeToken: "rt_AAAAAAAAAAAAAAAAAAAAAA"},
 	"leave_http_may_return": &protocol.LeaveByToken{PeerID: "p_9c8b7a6d5e4f3g2h", ResumeToken: "rt_AAAAAAAAAAAAAAAAAAAAAA", MayReturn: true},
 	"leave_http_lobby":      &protocol.LeaveByToken{MeetingID: "K7F3", Ticket: "w_9c8b7a6d5e4f3g2h.AAAAAAAAAAAAAAAAAAAAAA"},

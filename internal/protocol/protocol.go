@@ -177,6 +177,7 @@ func blob(field string, raw json.RawMessage) error {
 // Leave is C→S "leave".
 type Leave struct {
 	MeetingID string `json:"meeting_id"`
+	MayReturn bool   `json:"may_return"` // as in LeaveByToken
 }
 
 // Validate checks the texts.

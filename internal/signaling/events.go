@@ -209,7 +209,7 @@ func (c *client) leave(ctx context.Context, l *protocol.Leave) (any, error) {
 	c.seats = slices.DeleteFunc(c.seats, func(s *participants.Seat) bool { return s == seat })
 	c.outboxes.removeOf(seat.MeetingID)
 	c.hub.opts.Log.Info().Ctx(ctx).Str("sid", c.socket.ID()).Str("peer", seat.PeerID).Str("meeting", logName(seat.MeetingID)).Msg("left")
-	if err := c.hub.participants.Leave(ctx, seat); err != nil {
+	if err := c.hub.participants.Leave(ctx, seat, l.MayReturn); err != nil {
 		return nil, err
 	}
 	return protocol.Done{OK: true}, nil

@@ -32,7 +32,7 @@ import (
 // Participants seats clients. Its calls are bounded in time.
 type Participants interface {
 	Join(context.Context, *protocol.Join, participants.Connection) (*participants.Joined, error)
-	Leave(context.Context, *participants.Seat) error
+	Leave(context.Context, *participants.Seat, bool) error
 	GiveUp(context.Context, *participants.Wait) error
 	Disconnected(ctx context.Context, seat *participants.Seat, reason string)
 	SetMedia(context.Context, *participants.Seat, *protocol.MediaState) error
@@ -229,7 +229,7 @@ func (h *Hub) Disconnect(s *socketio.Socket, reason socketio.Reason) {
 	for _, seat := range c.seats {
 		switch reason {
 		case socketio.ReasonClientDisconnect: // the client said so, it was not cut off
-			_ = h.participants.Leave(ctx, seat) // kept and tried again
+			_ = h.participants.Leave(ctx, seat, false) // kept and tried again
 		case socketio.ReasonSlowConsumer:
 			h.participants.Disconnected(ctx, seat, string(reason))
 		default:

@@ -77,7 +77,7 @@ const forUs: Record<string, (value: unknown) => unknown> = {
 
 /** From clients to the server, of protocol 1, or for callers without acks. */
 const notForUs =
-  /^(join_v1|join_v2|join_ticket|join_past|join_fresh|control|control_undo|moderate|moderate_admit|attendees|join_response_.*|error_event|update_participants_v1|signal_.*_in|update_signal|sync|media_state|rename|leave|leave_http|leave_http_may_return|leave_http_lobby|heartbeat|invite_in|invite_answer|invite_cancel|chat_in|chat_sync|chat_revoke|typing_in|mesh_report)$/;
+  /^(join_v1|join_v2|join_ticket|join_past|join_fresh|control|control_undo|moderate|moderate_admit|attendees|join_response_.*|error_event|update_participants_v1|signal_.*_in|update_signal|sync|media_state|rename|leave|leave_may_return|leave_http|leave_http_may_return|leave_http_lobby|heartbeat|invite_in|invite_answer|invite_cancel|chat_in|chat_sync|chat_revoke|typing_in|mesh_report)$/;
 
 const files = readdirSync(folder)
   .filter((name) => name.endsWith(".json"))

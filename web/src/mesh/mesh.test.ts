@@ -320,7 +320,7 @@ describe("leaving", () => {
       seat: { peer_id: "me", resume_token: "token 5" },
       withinMs: 30_000,
     });
-    expect(before.server.state).toMatchObject({ left: 0, closed: false, dropped: true });
+    expect(before.server.state).toMatchObject({ left: 0, parted: 1, closed: false, dropped: true });
     expect(before.rtc.made.every((made) => made.closed)).toBe(true);
     expect(before.mesh.leave()).toBeNull();
     expect(vi.getTimerCount()).toBe(0);

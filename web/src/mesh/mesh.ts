@@ -358,6 +358,7 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
       if (status === "ended") return null;
       const seat = membership.seat();
       const left = seat ? { seat, withinMs: membership.graceMs() } : null;
+      if (online()) signaling.leave(true).catch(() => {}); // browsers lose a beacon now and then
       close(true);
       changed();
       return left;

@@ -116,7 +116,8 @@ export interface Signaling {
   control(change: Control): Promise<void>;
   /** For hosts: does something to someone. */
   moderate(request: Moderate): Promise<void>;
-  leave(): Promise<void>;
+  /** `mayReturn`: for the others we have left, but our token brings us back for a while. */
+  leave(mayReturn?: boolean): Promise<void>;
   /** Ends the connection for good. */
   close(): void;
   /** Likewise, as if it had broken: the server is not told that we leave. */
@@ -302,8 +303,8 @@ export function createSignaling(socket: SocketLike): Signaling {
     async inviteCancel(callId) {
       await request("invite_cancel", { call_id: callId });
     },
-    async leave() {
-      await request("leave", {});
+    async leave(mayReturn = false) {
+      await request("leave", mayReturn ? { may_return: true } : {});
     },
     close() {
       const connected = socket.connected;

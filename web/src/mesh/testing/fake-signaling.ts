@@ -38,7 +38,14 @@ export function fakeSignaling() {
   const calls: string[] = [];
   const rulings: (Control | Moderate)[] = [];
   const reports: PairReport[][] = [];
-  const state = { ready: false, closed: false, dropped: false, left: 0, features: welcome.features };
+  const state = {
+    ready: false,
+    closed: false,
+    dropped: false,
+    left: 0,
+    parted: 0,
+    features: welcome.features,
+  };
   const answers = {
     join: (_: JoinRequest): JoinAck | Error => localError("timeout", "no answer was prepared"),
     sync: (_: number): Roster | Error => localError("timeout", "no answer was prepared"),
@@ -131,9 +138,10 @@ export function fakeSignaling() {
       must();
       calls.push(`cancel ${callId}`);
     },
-    async leave() {
+    async leave(mayReturn = false) {
       must();
-      state.left++;
+      if (mayReturn) state.parted++;
+      else state.left++;
     },
     close() {
       state.closed = true;
