@@ -124,8 +124,10 @@ function prepare(): void {
     original({ ...wanted, ...(wanted?.video ? { video: { width: 160, height: 120, frameRate: 5 } } : {}) });
 }
 
+/** With whatever devices there are. */
 export async function join(page: Page, key: string, name: string): Promise<void> {
   await page.goto(`/m/${encodeURIComponent(key)}`);
+  await expect(page.getByTestId("preview")).toHaveAttribute("aria-busy", "false");
   await page.getByTestId("name").fill(name);
   await page.getByTestId("join").click();
   await expect(page.getByTestId("meeting")).toHaveAttribute("data-status", "joined");

@@ -81,7 +81,7 @@ test("who speaks is marked, a pinned tile takes the stage", async ({ server, vis
   const key = await server.createMeeting();
   const [ada, grace] = [await visitor.enter(key, "Ada"), await visitor.enter(key, "Grace")];
   await expectMesh([ada, grace]);
-  // The fake microphone beeps.
+  // The fake microphone beeps, shortly and twice a second.
   await expect(others(ada, "Grace")).toHaveAttribute("data-speaking", "true", patient);
   await grace.getByTestId("toggle-mic").click();
   await expect(others(ada, "Grace")).toHaveAttribute("data-speaking", "false", patient);
@@ -120,6 +120,29 @@ test("keys switch, say what they did, and let who types type", async ({ server, 
   await page.keyboard.press("Escape");
   await expect(page.getByTestId("people-panel")).toHaveCount(0);
   await expect(page.getByTestId("toggle-mic")).toHaveText("Unmute");
+});
+
+test("a switch pressed while the devices are still asked for is obeyed when they come", async ({
+  server,
+  visitor,
+}) => {
+  const key = await server.createMeeting();
+  const page = await visitor.page();
+  await page.addInitScript(() => {
+    const { mediaDevices } = navigator;
+    const ask = mediaDevices.getUserMedia.bind(mediaDevices);
+    const allowed = new Promise((resolve) => addEventListener("allow", resolve));
+    mediaDevices.getUserMedia = (wanted) => allowed.then(() => ask(wanted));
+  });
+  await page.goto(`/m/${key}`);
+  await page.getByTestId("name").fill("Ada");
+  await page.getByTestId("join").click();
+  await expect(page.getByTestId("meeting")).toHaveAttribute("data-status", "joined");
+  await expect(page.getByTestId("toggle-mic")).toHaveText("Unmute");
+  await page.keyboard.press("m");
+  await page.evaluate(() => dispatchEvent(new Event("allow")));
+  await expect(page.getByTestId("toggle-mic")).toHaveText("Mute");
+  await expect(page.getByTestId("notices")).toContainText("Microphone on");
 });
 
 test("the people panel tells how each connection goes, and a number that all share", async ({

@@ -64,6 +64,25 @@ test("camera off stops the camera, on asks for it anew", async () => {
   expect(local.tracks().camera).toBe(made[2]);
 });
 
+test("what is switched while the devices are asked for holds when they come, and asks for nothing twice", async () => {
+  const { devices, made } = machine();
+  const local = createLocalMedia(devices);
+  const starting = local.start();
+  await Promise.all([local.setAudio(true), local.setCamera(false), starting]);
+  expect(local.state()).toMatchObject({ audio: true, video: false });
+  expect(made.length).toBe(2);
+  expect(made[1]).toMatchObject({ kind: "video", stopped: true });
+});
+
+test("is busy until it is known what there is", async () => {
+  const local = createLocalMedia(machine().devices);
+  expect(local.busy()).toBe(true);
+  const starting = local.start();
+  expect(local.busy()).toBe(true);
+  await starting;
+  expect(local.busy()).toBe(false);
+});
+
 test("an unplugged camera is off, and the reason known", async () => {
   const { devices, made } = machine();
   const local = createLocalMedia(devices);

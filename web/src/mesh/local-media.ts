@@ -4,13 +4,14 @@ import { type Choice, capture, captureScreen, type Devices, type MediaProblem } 
 import type { Tracks } from "./peer.ts";
 import type { MediaState } from "./protocol.ts";
 
+/** What is switched while a device is being asked for is switched as soon as the device is there, or not. */
 export interface LocalMedia {
   readonly on: Events<{ change: undefined }>["on"];
   tracks(): Tracks;
   state(): MediaState;
   /** Why a device that was wanted is not there; null while all is well. */
   problem(): MediaProblem | null;
-  /** A device is being asked for. */
+  /** A device is being asked for, or nothing was asked for yet. */
   busy(): boolean;
   /** Asks for microphone and camera, or for one of them. */
   start(wanted?: { audio: boolean; camera: boolean }): Promise<void>;
@@ -31,6 +32,7 @@ export function createLocalMedia(devices: Devices | undefined, preferred: Choice
   let problem: MediaProblem | null = null;
   let hand: number | null = null;
   let asking = 0;
+  let asked: Promise<void> | null = null;
   let stopped = false;
 
   const changed = () => events.emit("change", undefined);
@@ -53,13 +55,23 @@ export function createLocalMedia(devices: Devices | undefined, preferred: Choice
     }
   }
 
-  async function ask(work: () => Promise<void>): Promise<void> {
+  /** One at a time: two that ask at once would each open the device. */
+  function ask(work: () => Promise<void>): Promise<void> {
+    const before = asked;
     asking++;
     changed();
-    await work();
-    asking--;
-    changed();
+    asked = (async () => {
+      await before;
+      await work();
+      asking--;
+      changed();
+    })();
+    return asked;
   }
+
+  const settled = async () => {
+    if (asking > 0) await asked;
+  };
 
   const isOn = (track: MediaStreamTrack | null) => track?.enabled === true;
 
@@ -67,7 +79,7 @@ export function createLocalMedia(devices: Devices | undefined, preferred: Choice
     on: events.on,
     tracks: () => tracks,
     problem: () => problem,
-    busy: () => asking > 0,
+    busy: () => asked === null || asking > 0,
     state: () => ({
       audio: isOn(tracks.audio),
       video: isOn(tracks.camera),
@@ -84,6 +96,7 @@ export function createLocalMedia(devices: Devices | undefined, preferred: Choice
       }),
 
     async setAudio(on) {
+      await settled();
       if (tracks.audio) {
         tracks.audio.enabled = on; // kept open: unmuting must be instant
         changed();
@@ -97,6 +110,7 @@ export function createLocalMedia(devices: Devices | undefined, preferred: Choice
     },
 
     async setCamera(on) {
+      await settled();
       if (!on) {
         put("camera", null);
         changed();
@@ -116,6 +130,7 @@ export function createLocalMedia(devices: Devices | undefined, preferred: Choice
 
     async choose(slot, deviceId) {
       choice = { ...choice, [slot]: deviceId };
+      await settled();
       const present = tracks[slot];
       if (!present) return;
       const { enabled } = present;

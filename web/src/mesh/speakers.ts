@@ -10,6 +10,8 @@ export interface Speakers {
 const loud = 0.03;
 /** A pause between two words is no end. */
 const holdMs = 900;
+/** No multiple of it is a likely beat: a look in step with the sound would always fall between two beats. */
+const lookEveryMs = 110;
 
 export function createSpeakers(): Speakers {
   const lastLoud = new Map<string, number>();
@@ -44,6 +46,6 @@ export function listenTo(
   const timer = setInterval(() => {
     const levels = [...peers].map(([id, peer]): [string, number] => [id, peer.loudness()]);
     if (speakers.hear(levels, performance.now())) onChange();
-  }, 200);
+  }, lookEveryMs);
   return { speaking: speakers.speaking, stop: () => clearInterval(timer) };
 }

@@ -166,7 +166,7 @@ function Preview({ local }: { local: LocalMedia }) {
   const video = usePlayback(camera);
   return (
     <div class="preview-side">
-      <div class="preview" data-testid="preview" data-video={camera ? "on" : "off"}>
+      <div class="preview" aria-busy={local.busy()} data-testid="preview" data-video={camera ? "on" : "off"}>
         <video
           ref={video}
           class="mirrored"

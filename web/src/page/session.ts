@@ -111,11 +111,12 @@ export async function joinMeeting(
   const sharing = createSharing(mesh, conversation);
   const downloads = createDownloads(mesh, conversation);
   const keepPast = rememberUs(mesh, conversation, seat.key, past?.told ?? 0);
-  obeyPolicy(mesh, local);
+  const stopObeying = obeyPolicy(mesh, local);
   window.signald = { mesh };
   const stop = () => {
     keepPast();
     stopPushing();
+    stopObeying();
     sharing.close();
     downloads.close();
     calls?.close();
@@ -227,14 +228,15 @@ function announce(mesh: Mesh): void {
 }
 
 /** What the host forbids is switched off here; nobody else could. */
-function obeyPolicy(mesh: Mesh, local: LocalMedia): void {
-  mesh.on("change", () => {
+function obeyPolicy(mesh: Mesh, local: LocalMedia): () => void {
+  const obey = () => {
     const { role, policy } = mesh.view();
     if (role !== "guest" || !policy) return;
     const { audio, video } = local.state();
     if (!policy.speak && audio) void local.setAudio(false);
     if (!policy.camera && video) void local.setCamera(false);
-  });
+  };
+  mesh.on("change", obey);
   mesh.on("moderated", ({ action, peer_id }) => {
     if (peer_id !== mesh.view().selfId) return;
     const news = texts.doneToYou[action];
@@ -242,4 +244,6 @@ function obeyPolicy(mesh: Mesh, local: LocalMedia): void {
     if (action === "mute") void local.setAudio(false);
     if (action === "stop_video") void local.setCamera(false);
   });
+  obey();
+  return local.on("change", obey); // a device may come later than the policy
 }
