@@ -64,6 +64,7 @@ func TestBackupOfARunningServerIsAWholeOne(t *testing.T) {
 
 // Owners and grants come back too: the audit stays what the server can add to, and no more.
 func TestBackupWithTheRolesOfDeployComesBackWithThem(t *testing.T) {
+	t.Parallel()
 	withRoles := func() (super string, login func(role string) string) {
 		super = testpg.New(t).URL // roles belong to a whole server
 		psql(t, "-v", "owner_password=pw", "-v", "server_password=pw", "-v", "auditor_password=pw", "-f", "../../deploy/postgres/roles.sql", super)

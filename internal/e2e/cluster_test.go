@@ -49,6 +49,7 @@ func clusterOf(t *testing.T, count int, env ...string) []*testnode.Node {
 }
 
 func TestNodesShareAMeeting(t *testing.T) {
+	t.Parallel()
 	n := cluster(t, 3)
 	m := meeting(t, n[0], nil)
 	boxes := []*inbox{newInbox(), newInbox(), newInbox()}
@@ -143,6 +144,7 @@ func TestResumeOnAnotherNodeBringsWhatWasHeld(t *testing.T) {
 }
 
 func TestMembersOfADeadNodeAreAwayThenOut(t *testing.T) {
+	t.Parallel()
 	n := cluster(t, 2, "SIGNALD_GRACE=2s")
 	m := meeting(t, n[0], nil)
 	watch := join(t, n[0], as(m, "w"), nil)
@@ -166,6 +168,7 @@ func TestMembersOfADeadNodeAreAwayThenOut(t *testing.T) {
 }
 
 func TestRedisOutageHealsFromTheStore(t *testing.T) {
+	t.Parallel()
 	redis := testredis.New(t)
 	env := []string{"SIGNALD_DATABASE_URL=" + testpg.URL(t), "SIGNALD_REDIS_URL=" + redis.URL}
 	n := []*testnode.Node{testnode.Start(t, env...), testnode.Start(t, env...)}

@@ -66,6 +66,7 @@ func logs(t *testing.T, n *testnode.Node, want string) {
 
 // Errors quote what they failed at: addresses with passwords, what a client sent, what was to be told.
 func TestLogsOfFaultsAndTheAdminHoldNoSecrets(t *testing.T) {
+	t.Parallel()
 	pg, rd, r := testpg.New(t), testredis.New(t), newReceiver(t)
 	options, err := redis.ParseURL(rd.URL)
 	if err != nil {

@@ -176,6 +176,7 @@ func TestMetricsAreNotOnTheMainPort(t *testing.T) {
 }
 
 func TestMetricsTellOfWebhooks(t *testing.T) {
+	t.Parallel()
 	addr, r := loopback(t), newReceiver(t)
 	n := testnode.Start(t, append(r.env(), "SIGNALD_METRICS_LISTEN="+addr)...)
 	meeting(t, n, nil)
@@ -194,6 +195,7 @@ func TestMetricsTellOfWebhooks(t *testing.T) {
 }
 
 func TestMetricsTellOfTheCluster(t *testing.T) {
+	t.Parallel()
 	addrs := []string{loopback(t), loopback(t)}
 	redis := testredis.New(t)
 	var n []*testnode.Node

@@ -36,6 +36,7 @@ func tool(t *testing.T, program string, arguments ...string) {
 
 // TestServerWithTheGrantsOfDeployWorksAndCannotChangeTheAudit: nor can it undo what forbids it.
 func TestServerWithTheGrantsOfDeployWorksAndCannotChangeTheAudit(t *testing.T) {
+	t.Parallel()
 	super := testpg.New(t).URL // roles belong to a whole server
 	login := func(role string) string {
 		u, err := url.Parse(super)

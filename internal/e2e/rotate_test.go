@@ -57,6 +57,7 @@ func (r *rotation) env(generation int, postgres, redis string) []string {
 }
 
 func TestEverySecretIsRotatedByARestart(t *testing.T) {
+	t.Parallel()
 	super, server := testpg.New(t).URL, testredis.New(t).URL
 	options, err := redis.ParseURL(server)
 	if err != nil {

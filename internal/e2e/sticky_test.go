@@ -126,6 +126,7 @@ func TestPollingNeedsStickySessions(t *testing.T) {
 // TestNodesBehindNginxAreRestartedOneAfterTheOther: nginx must take a node back at once, or it has none when
 // the next is stopped.
 func TestNodesBehindNginxAreRestartedOneAfterTheOther(t *testing.T) {
+	t.Parallel()
 	n := clusterOf(t, 2, "SIGNALD_BEHIND_PROXY=true", "SIGNALD_TRUSTED_PROXIES=127.0.0.1/32")
 	for _, node := range n {
 		node.Start()
