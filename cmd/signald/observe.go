@@ -138,6 +138,10 @@ func (o observedStore) ParticipantByResume(ctx context.Context, hash []byte) (st
 	return observed(ctx, o, "participant_by_resume", func(ctx context.Context) (store.Participant, error) { return o.Store.ParticipantByResume(ctx, hash) })
 }
 
+func (o observedStore) Present(ctx context.Context, peerIDs []string) (map[string]bool, error) {
+	return observed(ctx, o, "present", func(ctx context.Context) (map[string]bool, error) { return o.Store.Present(ctx, peerIDs) })
+}
+
 func (o observedStore) AwayBefore(ctx context.Context, t time.Time, limit int) ([]store.Presence, error) {
 	return observed(ctx, o, "away_before", func(ctx context.Context) ([]store.Presence, error) { return o.Store.AwayBefore(ctx, t, limit) })
 }

@@ -123,7 +123,7 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 	if s.tls, certificates, err = newTLS(c, log); err != nil {
 		return nil, err
 	}
-	servers, err := s.iceServers(ctx)
+	servers, err := s.iceServers(ctx, db)
 	if err != nil {
 		return nil, err
 	}

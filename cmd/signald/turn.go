@@ -17,7 +17,7 @@ import (
 
 // iceServers are what participants are told of: the servers that are named, and the
 // one inside if it is switched on.
-func (s *server) iceServers(ctx context.Context) (ice.Config, error) {
+func (s *server) iceServers(ctx context.Context, db observedStore) (ice.Config, error) {
 	c := s.config
 	servers := ice.Config{STUN: c.STUN, TURN: c.TURN, Secret: c.TURNSecret, TTL: c.TURNTTL}
 	if c.TURNListen == "" {
@@ -34,7 +34,7 @@ func (s *server) iceServers(ctx context.Context) (ice.Config, error) {
 	opts := relay.Options{
 		Listen: c.TURNListen, PublicIPs: public, Secret: servers.Secret, Realm: "signald", MinPort: low, MaxPort: high,
 		PerUser: c.TURNMaxPerUser, PerIP: c.TURNMaxPerIP, Total: c.TURNMax, Bandwidth: c.TURNBandwidth,
-		PrivatePeers: c.TURNPrivatePeers, TTL: c.TURNTTL, Members: s.store.Present,
+		PrivatePeers: c.TURNPrivatePeers, TTL: c.TURNTTL, Members: db.Present,
 	}
 	if mode := c.tlsMode(); c.TURNTLSListen != "off" && (mode == "files" || mode == "acme") { // no browser takes another
 		opts.TLSListen, opts.TLS = c.TURNTLSListen, s.tls.Clone()

@@ -158,7 +158,7 @@ func TestTURNOverTLSIsToldOfWithACertificateThatBrowsersTake(t *testing.T) {
 			if s.tls, _, err = newTLS(config, s.log); err != nil {
 				t.Fatal(err)
 			}
-			told, err := s.iceServers(t.Context())
+			told, err := s.iceServers(t.Context(), observedStore{})
 			if err != nil {
 				t.Fatal(err)
 			}
