@@ -60,7 +60,9 @@ func TestLoadOnSignald(t *testing.T) {
 		if want := int64(10 * (5 * 4 / 2) * 6); r.Delivered < want || r.Joins != 50 || r.Leaves != 50 || r.Most != 50 || r.Checks != 4 {
 			t.Errorf("%d of at least %d messages, %d joins, %d leaves, at most %d, %d checks", r.Delivered, want, r.Joins, r.Leaves, r.Most, r.Checks)
 		}
-		if r.Latency("update").Count == 0 || r.Latency("join").Count != 50 || r.Latency("relay").Count != r.Delivered {
+		// What was held for a moment, until the receiver had its join's answer, is delivered and not timed.
+		timed := r.Latency("relay").Count
+		if r.Latency("update").Count == 0 || r.Latency("join").Count != 50 || timed < r.Delivered/2 || timed > r.Delivered {
 			t.Errorf("latencies: %+v", r.Latencies)
 		}
 		if r.Server == nil || r.Server.RSSJoined == 0 || r.Server.PID != n.PID() {
