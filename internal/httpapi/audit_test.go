@@ -206,7 +206,7 @@ func TestAuditFilters(t *testing.T) {
 			"from=" + at:                       "cb",
 			"to=" + at:                         "a",
 			"from=2000-01-02&to=2000-01-01":    "",
-			"format=json&ip=":   "cba",
+			"format=json&ip=":                  "cba",
 			"country=GB&city=London&limit=500": "a",
 		} {
 			got := ""
