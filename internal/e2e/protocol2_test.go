@@ -105,6 +105,7 @@ func TestSignalsStayInTheirMeeting(t *testing.T) {
 		wantCode(t, err, fault.NotInMeeting)
 
 		b := join(t, n[len(n)-1], as(m, "b"), nil)
+		sees(t, a, map[string]string{"b": "online"})
 		if err := b.Leave(ctx(t)); err != nil {
 			t.Fatal(err)
 		}
@@ -585,6 +586,7 @@ func TestLogsHoldNoSecrets(t *testing.T) {
 		j = as(m, "b")
 		j.Password = "geheim-pass"
 		b := join(t, n[len(n)-1], j, nil)
+		sees(t, a, map[string]string{"b": "online"})
 		if _, err := a.Signal(ctx(t), b.PeerID(), "offer", "1", "v=0 a=candidate:secret-sdp"); err != nil {
 			t.Fatal(err)
 		}
