@@ -45,7 +45,7 @@ func TestReloadResumesAsTheSamePerson(t *testing.T) {
 		here, there := n[0], n[len(n)-1]
 		for how, part := range map[string]func(*testing.T, *client.Participant){
 			"beacon":     func(t *testing.T, p *client.Participant) { beacon(t, there, p) }, // whatever node it comes to
-			"connection": func(t *testing.T, p *client.Participant) { parts(t, p) },
+			"connection": parts,
 			"both": func(t *testing.T, p *client.Participant) { // as our page does
 				parts(t, p)
 				wantCode(t, sendBeacon(t, there, p), fault.NotJoined)

@@ -124,6 +124,17 @@ function prepare(): void {
     original({ ...wanted, ...(wanted?.video ? { video: { width: 160, height: 120, frameRate: 5 } } : {}) });
 }
 
+/** From the next load on, devices are asked for and do not come until what is returned is called. */
+export async function holdDevices(page: Page): Promise<() => Promise<unknown>> {
+  await page.addInitScript(() => {
+    const { mediaDevices } = navigator;
+    const ask = mediaDevices.getUserMedia.bind(mediaDevices);
+    const allowed = new Promise((resolve) => addEventListener("allow", resolve));
+    mediaDevices.getUserMedia = (wanted) => allowed.then(() => ask(wanted));
+  });
+  return () => page.evaluate(() => dispatchEvent(new Event("allow")));
+}
+
 /** With whatever devices there are. */
 export async function join(page: Page, key: string, name: string): Promise<void> {
   await page.goto(`/m/${encodeURIComponent(key)}`);

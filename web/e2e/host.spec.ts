@@ -1,5 +1,5 @@
 import type { Page } from "@playwright/test";
-import { expect, expectMesh, others, test, type Visitor } from "./fixtures.ts";
+import { expect, expectMesh, holdDevices, others, test, type Visitor } from "./fixtures.ts";
 
 /** Less than the ten seconds that a place is kept for who lost the connection. */
 const soon = { timeout: 7_000 };
@@ -20,6 +20,23 @@ async function hosted(visitor: Visitor): Promise<{ host: Page; key: string }> {
 const openControls = (host: Page) => host.getByTestId("host-controls").locator("summary").click();
 const openPerson = (host: Page, name: string) =>
   host.getByRole("button", { name: new RegExp(`^${name}`) }).click();
+
+test("a microphone that comes after the host has forbidden it stays off", async ({ visitor }) => {
+  const { host, key } = await hosted(visitor);
+  await openControls(host);
+  await host.getByTestId("allow-speak").click();
+  await host.getByTestId("toggle-mic").click(); // silence: who speaks is news, at which the policy is looked at
+  const grace = await visitor.page();
+  const allow = await holdDevices(grace);
+  await grace.goto(`/m/${key}`);
+  await grace.getByTestId("name").fill("Grace");
+  await grace.getByTestId("join").click();
+  await expect(grace.getByTestId("toggle-mic")).toBeDisabled();
+  await expectMesh([host, grace]);
+  await allow();
+  await expect(grace.getByTestId("toggle-camera")).toHaveText("Camera off"); // both have come
+  await expect(grace.getByTestId("toggle-mic")).toHaveText("Unmute");
+});
 
 test("what the host forbids is switched off at once, for guests alone", async ({ visitor }) => {
   const { host, key } = await hosted(visitor);

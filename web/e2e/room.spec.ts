@@ -1,5 +1,5 @@
 import type { Page } from "@playwright/test";
-import { expect, expectMediaRising, expectMesh, join, others, test } from "./fixtures.ts";
+import { expect, expectMediaRising, expectMesh, holdDevices, join, others, test } from "./fixtures.ts";
 
 const patient = { timeout: 30_000 };
 
@@ -128,19 +128,14 @@ test("a switch pressed while the devices are still asked for is obeyed when they
 }) => {
   const key = await server.createMeeting();
   const page = await visitor.page();
-  await page.addInitScript(() => {
-    const { mediaDevices } = navigator;
-    const ask = mediaDevices.getUserMedia.bind(mediaDevices);
-    const allowed = new Promise((resolve) => addEventListener("allow", resolve));
-    mediaDevices.getUserMedia = (wanted) => allowed.then(() => ask(wanted));
-  });
+  const allow = await holdDevices(page);
   await page.goto(`/m/${key}`);
   await page.getByTestId("name").fill("Ada");
   await page.getByTestId("join").click();
   await expect(page.getByTestId("meeting")).toHaveAttribute("data-status", "joined");
   await expect(page.getByTestId("toggle-mic")).toHaveText("Unmute");
   await page.keyboard.press("m");
-  await page.evaluate(() => dispatchEvent(new Event("allow")));
+  await allow();
   await expect(page.getByTestId("toggle-mic")).toHaveText("Mute");
   await expect(page.getByTestId("notices")).toContainText("Microphone on");
 });

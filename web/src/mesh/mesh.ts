@@ -53,7 +53,10 @@ export interface Mesh {
   show(peerId: string, wish: Wish): void;
   /** Out at once, and for good. Returns the seat, or the place in the lobby, that was left, for a beacon. */
   leave(): Seat | Place | null;
-  /** Ends all but the seat, and returns it: for a page that goes, and whose next may take it within that time. */
+  /**
+   * Ends all but the seat, and returns it: for a page that goes, and whose next may take it within that time.
+   * The server is told, if it can be; a beacon says it again.
+   */
   quit(): { seat: Seat; withinMs: number } | null;
 }
 
@@ -358,7 +361,7 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
       if (status === "ended") return null;
       const seat = membership.seat();
       const left = seat ? { seat, withinMs: membership.graceMs() } : null;
-      if (online()) signaling.leave(true).catch(() => {}); // browsers lose a beacon now and then
+      if (online()) signaling.leave(true).catch(() => {});
       close(true);
       changed();
       return left;
