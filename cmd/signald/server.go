@@ -31,6 +31,7 @@ import (
 	"signald/internal/limits"
 	"signald/internal/metrics"
 	"signald/internal/participants"
+	"signald/internal/password"
 	"signald/internal/protocol"
 	"signald/internal/rooms"
 	"signald/internal/signaling"
@@ -97,7 +98,8 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 	}
 	s.places = geo.Open(c.GeoIPDB, log)
 
-	credential := admin.New(c.AdminToken)
+	passwords := password.New()
+	credential := admin.New(c.AdminToken, passwords)
 	privacy := audit.NewPrivacy(c.AuditIP, c.AuditIPKey)
 	recorder := &audit.Recorder{Store: db, Groups: c.AuditEvents, Privacy: privacy, Log: log}
 
@@ -112,7 +114,7 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 		NodeID: node, Watch: others.Watch, Unwatch: others.Unwatch, Spoken: chat.Spoken(db, signaling.Marshaled),
 	})
 	s.participants = participants.New(db, s.rooms, participants.Options{
-		NodeID: node, Alone: c.RedisURL == "", Cluster: others, Grace: c.Grace, Log: log,
+		NodeID: node, Alone: c.RedisURL == "", Cluster: others, Grace: c.Grace, Passwords: passwords, Log: log,
 		Country: func(ip netip.Addr) string { return s.places.Lookup(ip).Country },
 	})
 	if err := s.participants.Register(ctx); err != nil {
@@ -162,7 +164,7 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 		BasePath: c.BasePath, PublicURL: c.PublicURL, MaxPeers: c.MaxPeers,
 		Admin: credential, Sessions: admin.NewSessions(db, credential, c.AdminSession), Privacy: privacy, Recorder: recorder,
 		ICE: servers, AllowOrigin: c.allowOrigin(socketio.SameOrigin), ClientIP: s.clientIP, Trusted: s.isTrusted,
-		Creations: limit(5, 1000), Guesses: s.guesses, Logins: s.logins,
+		Creations: limit(5, 1000), Guesses: s.guesses, Logins: s.logins, Passwords: passwords,
 		Draining: s.draining.Load, Refusing: s.listener.Refusing, ClusterUp: clusterUp, Tracer: s.tracer, Log: log,
 	})
 	if err := s.listenForOperator(counted); err != nil {

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"signald/internal/admin"
+	"signald/internal/password"
 )
 
 func TestHealthcheckAsksTheServerOfTheSameSettings(t *testing.T) {
@@ -55,7 +57,7 @@ func TestHashIsOneThatTheServerTakes(t *testing.T) {
 		t.Fatalf("%d %s", code, stderr.String())
 	}
 	hash := strings.TrimSpace(out.String())
-	if !admin.New(hash).Is(t.Context(), "a token of the tests") {
+	if is, err := admin.New(hash, password.NewFast()).Is(t.Context(), netip.Addr{}, "a token of the tests"); err != nil || !is {
 		t.Errorf("%q is none of it", hash)
 	}
 	t.Setenv("SIGNALD_ADMIN_TOKEN", hash)

@@ -11,11 +11,13 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
+
+	"signald/internal/password"
 )
 
 // Credential is what the admin has to know.
@@ -23,23 +25,15 @@ type Credential struct {
 	token string // the token itself
 	hash  string // or its bcrypt hash
 
-	key   [32]byte      // of this process, for last
-	turns chan struct{} // comparing with bcrypt is slow on purpose, and must not take every processor
-
-	mu   sync.Mutex
-	last []byte // keyed hash of the token that was right before
+	passwords *password.Hasher
 }
 
-// comparisons with bcrypt at a time.
-const comparisons = 2
-
 // New makes a credential of the setting: the token, or its bcrypt hash; empty: nobody is admin.
-func New(setting string) *Credential {
-	c := &Credential{token: setting, turns: make(chan struct{}, comparisons)}
+func New(setting string, passwords *password.Hasher) *Credential {
+	c := &Credential{token: setting, passwords: passwords}
 	if IsHash(setting) {
 		c.token, c.hash = "", setting
 	}
-	_, _ = rand.Read(c.key[:]) // never fails, says its documentation
 	return c
 }
 
@@ -64,37 +58,19 @@ func CheckHash(hash string) error {
 	return err
 }
 
-// Is reports whether this is the token. The time it takes says nothing about it.
-func (c *Credential) Is(ctx context.Context, token string) bool {
+// Is reports whether a client at ip has sent the token. The time it takes says nothing about
+// it. Errors: those of password.Hasher.
+func (c *Credential) Is(ctx context.Context, ip netip.Addr, token string) (bool, error) {
 	switch {
 	case token == "":
-		return false
+		return false, nil
 	case c.token != "":
 		a, b := sha256.Sum256([]byte(token)), sha256.Sum256([]byte(c.token))
-		return subtle.ConstantTimeCompare(a[:], b[:]) == 1
+		return subtle.ConstantTimeCompare(a[:], b[:]) == 1, nil
 	case c.hash == "":
-		return false
+		return false, nil
 	}
-	keyed := mac(c.key[:], token)
-	c.mu.Lock()
-	known := hmac.Equal(keyed, c.last)
-	c.mu.Unlock()
-	if known {
-		return true
-	}
-	select {
-	case c.turns <- struct{}{}:
-		defer func() { <-c.turns }()
-	case <-ctx.Done():
-		return false
-	}
-	if bcrypt.CompareHashAndPassword([]byte(c.hash), []byte(token)) != nil {
-		return false
-	}
-	c.mu.Lock()
-	c.last = keyed
-	c.mu.Unlock()
-	return true
+	return c.passwords.MatchesToken(ctx, ip, c.hash, token)
 }
 
 func mac(key []byte, text string) []byte {

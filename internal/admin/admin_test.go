@@ -2,6 +2,7 @@ package admin_test
 
 import (
 	"context"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"signald/internal/admin"
+	"signald/internal/password"
 	"signald/internal/store"
 )
 
@@ -24,20 +26,20 @@ func hashed(t testing.TB) string {
 }
 
 func TestOnlyTheTokenIsTheToken(t *testing.T) {
-	for name, c := range map[string]*admin.Credential{"clear": admin.New(token), "hashed": admin.New(hashed(t))} {
+	for name, c := range map[string]*admin.Credential{"clear": admin.New(token, password.NewFast()), "hashed": admin.New(hashed(t), password.NewFast())} {
 		for range 2 { // the second time it is known
-			if !c.Is(t.Context(), token) {
+			if !is(t, c, token) {
 				t.Errorf("%s: it is not itself", name)
 			}
 			for _, wrong := range []string{"", token + "x", token[1:], strings.ToUpper(token), hashed(t), strings.Repeat("x", 1000)} {
-				if c.Is(t.Context(), wrong) {
+				if is(t, c, wrong) {
 					t.Errorf("%s: %q is let in", name, wrong)
 				}
 			}
 		}
 	}
 	for _, wrong := range []string{"", " ", token} {
-		if admin.New("").Is(t.Context(), wrong) {
+		if is(t, admin.New("", password.NewFast()), wrong) {
 			t.Errorf("without a credential %q is let in", wrong)
 		}
 	}
@@ -61,9 +63,9 @@ func TestSessionsEnd(t *testing.T) {
 	}
 	defer func() { _ = db.Close() }()
 	hash := hashed(t)
-	here, there := admin.NewSessions(db, admin.New(hash), time.Hour), admin.NewSessions(db, admin.New(hash), time.Hour)
-	changed := admin.NewSessions(db, admin.New(hashed(t)), time.Hour) // the same token, hashed anew
-	inClear := admin.NewSessions(db, admin.New(token), time.Hour)
+	here, there := admin.NewSessions(db, admin.New(hash, password.NewFast()), time.Hour), admin.NewSessions(db, admin.New(hash, password.NewFast()), time.Hour)
+	changed := admin.NewSessions(db, admin.New(hashed(t), password.NewFast()), time.Hour) // the same token, hashed anew
+	inClear := admin.NewSessions(db, admin.New(token, password.NewFast()), time.Hour)
 	open := func(s *admin.Sessions) string {
 		t.Helper()
 		session, _, err := s.Open(t.Context())
@@ -90,5 +92,14 @@ func TestSessionsEnd(t *testing.T) {
 	}
 	is("ended", here, a, false)
 	is("the other", here, b, true)
-	is("expired", here, open(admin.NewSessions(db, admin.New(hash), -time.Second)), false)
+	is("expired", here, open(admin.NewSessions(db, admin.New(hash, password.NewFast()), -time.Second)), false)
+}
+
+func is(t *testing.T, c *admin.Credential, token string) bool {
+	t.Helper()
+	fits, err := c.Is(t.Context(), netip.MustParseAddr("192.0.2.1"), token)
+	if err != nil {
+		t.Error(err)
+	}
+	return fits
 }

@@ -89,11 +89,10 @@ func (a *API) adminByToken(r *http.Request, token string) error {
 	if !ok {
 		return limited(wait, false)
 	}
-	failed := true
-	defer func() { guess.Settle(failed) }()
-	if a.opts.Admin.Is(r.Context(), token) {
-		failed = false
-		return nil
+	fits, err := a.opts.Admin.Is(r.Context(), a.opts.ClientIP(r), token)
+	guess.Settle(err == nil && !fits)
+	if fits || err != nil {
+		return err
 	}
 	if strings.HasPrefix(token, "rt_") {
 		if _, _, err := a.participants.Authenticate(r.Context(), token); err == nil {

@@ -12,6 +12,7 @@ import (
 	"signald/internal/audit"
 	"signald/internal/httpapi"
 	"signald/internal/limits"
+	"signald/internal/password"
 	"signald/internal/store"
 )
 
@@ -116,7 +117,7 @@ func TestHashedTokenLetsTheAdminIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := onSQLite(t, func(o *httpapi.Options) {
-		o.Admin = admin.New(hash)
+		o.Admin = admin.New(hash, password.NewFast())
 		o.Sessions = admin.NewSessions(storeOf(o), o.Admin, time.Hour)
 	})
 	cookie, _ := s.login(t, loginWith(adminToken))

@@ -17,6 +17,7 @@ import (
 	"signald/internal/admin"
 	"signald/internal/httpapi"
 	"signald/internal/limits"
+	"signald/internal/password"
 	"signald/internal/store"
 )
 
@@ -74,7 +75,7 @@ func TestAuditIsForTheAdmin(t *testing.T) {
 }
 
 func TestWithoutAnAdminTokenNobodyIsAdmin(t *testing.T) {
-	s := onSQLite(t, func(o *httpapi.Options) { o.Admin = admin.New("") })
+	s := onSQLite(t, func(o *httpapi.Options) { o.Admin = admin.New("", password.NewFast()) })
 	for _, token := range []string{"", " ", "x"} {
 		s.want(t, get("/api/v1/admin/audit").bearer(token), 401, "unauthorized")
 	}

@@ -24,6 +24,7 @@ import (
 	"signald/internal/geo"
 	"signald/internal/ice"
 	"signald/internal/limits"
+	"signald/internal/password"
 	"signald/internal/protocol"
 	"signald/internal/store"
 	"signald/internal/tracing"
@@ -75,6 +76,7 @@ type Options struct {
 	Creations   *limits.PerIP
 	Guesses     *limits.PerIP
 	Logins      *limits.PerIP // failed admin tokens
+	Passwords   *password.Hasher
 	Draining    func() bool
 	Refusing    func() bool // connections cannot be accepted; may be nil
 	ClusterUp   func() bool // whether other nodes can be reached; nil: there are none

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -10,8 +11,6 @@ import (
 	"reflect"
 	"strings"
 	"time"
-
-	"golang.org/x/crypto/bcrypt"
 
 	"signald/internal/fault"
 	"signald/internal/participants"
@@ -117,7 +116,7 @@ func (a *API) createMeeting(r *http.Request) (int, any, error) {
 	if err := decode(r, &n); err != nil {
 		return 0, nil, err
 	}
-	row, err := a.newRow(&n)
+	row, err := a.newRow(r.Context(), ip, &n)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -140,7 +139,7 @@ func (a *API) createMeeting(r *http.Request) (int, any, error) {
 }
 
 // newRow checks the request and fills in the defaults.
-func (a *API) newRow(n *newMeeting) (store.NewMeeting, error) {
+func (a *API) newRow(ctx context.Context, ip netip.Addr, n *newMeeting) (store.NewMeeting, error) {
 	texts := protocol.Meta{MeetingID: n.MeetingID, Name: n.Name, Password: n.Password}
 	if err := texts.Validate(); err != nil {
 		return store.NewMeeting{}, err
@@ -185,7 +184,7 @@ func (a *API) newRow(n *newMeeting) (store.NewMeeting, error) {
 	}
 	row.Policy.Attendance, row.Retention = n.Attendance, time.Duration(n.Retention)*time.Second
 	if n.Password != "" {
-		hash, err := bcrypt.GenerateFromPassword(participants.PasswordBytes(texts.Password), bcrypt.DefaultCost)
+		hash, err := a.opts.Passwords.Hash(ctx, ip, texts.Password)
 		if err != nil {
 			return row, err
 		}

@@ -32,6 +32,7 @@ import (
 	"signald/internal/ice"
 	"signald/internal/limits"
 	"signald/internal/participants"
+	"signald/internal/password"
 	"signald/internal/protocol"
 	"signald/internal/rooms"
 	"signald/internal/signaling"
@@ -102,7 +103,7 @@ func open(t testing.TB, url string, change func(*httpapi.Options)) *site {
 	room := rooms.New(signaling.Encoder{}, participants.Loader(s.store), rooms.Options{NodeID: "n_test"})
 	s.participants = participants.New(s.store, room, participants.Options{NodeID: "n_test", Alone: true, Grace: time.Minute, Log: zerolog.Nop()})
 	off := limits.NewPerIP(0, 1)
-	credential := admin.New(adminToken)
+	credential := admin.New(adminToken, password.NewFast())
 	var page fs.FS = thePage
 	opts := httpapi.Options{
 		MaxPeers: 8, Admin: credential, Sessions: admin.NewSessions(s.store, credential, time.Hour),
@@ -112,7 +113,7 @@ func open(t testing.TB, url string, change func(*httpapi.Options)) *site {
 		},
 		AllowOrigin: allow, ClientIP: clientIP,
 		Trusted:   func(r *http.Request) bool { return clientip.ViaProxy(r, trusted) },
-		Creations: off, Guesses: off, Logins: off,
+		Creations: off, Guesses: off, Logins: off, Passwords: password.NewFast(),
 		Draining: s.draining.Load, Log: log,
 	}
 	if change != nil {

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/crypto/bcrypt"
-
 	"signald/internal/fault"
 	"signald/internal/protocol"
 	"signald/internal/rooms"
@@ -140,6 +138,9 @@ func (a *admission) mayEnter(ctx context.Context, tx *store.Tx) error {
 	}
 	if st.Policy.Locked {
 		return fault.New(fault.MeetingLocked)
+	}
+	if a.join.JoinType != 2 && tx.Count() >= st.Policy.MaxPeers { // before the password, which is expensive to check
+		return fault.New(fault.MeetingFull)
 	}
 	if a.role == "" { // a token stands for the password
 		if err := a.password(st); err != nil {
@@ -294,10 +295,11 @@ func (a *admission) password(st *store.State) error {
 	return errPasswordUnchecked
 }
 
-func (a *admission) checkPassword() error {
-	if bcrypt.CompareHashAndPassword(a.passwordHash, PasswordBytes(a.join.Password)) != nil {
-		return fault.New(fault.BadPassword)
+func (a *admission) checkPassword(ctx context.Context) error {
+	fits, err := a.service.opts.Passwords.Matches(ctx, a.conn.IP, a.passwordHash, a.join.Password)
+	if err == nil && !fits {
+		err = fault.New(fault.BadPassword)
 	}
-	a.passwordOK = true
-	return nil
+	a.passwordOK = err == nil
+	return err
 }

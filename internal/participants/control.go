@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"golang.org/x/crypto/bcrypt"
-
 	"signald/internal/fault"
 	"signald/internal/protocol"
 	"signald/internal/rooms"
@@ -85,11 +83,11 @@ func (s *Service) retryDoubtful(ctx context.Context) error {
 func (s *Service) Control(ctx context.Context, seat *Seat, c *protocol.Control) error {
 	var passwordHash []byte
 	if c.Password != nil && *c.Password != "" {
-		if p, ok := seat.Room().Peer(seat.PeerID); !ok || !rooms.Leads(p.Role) { // the hash is dear
+		if p, ok := seat.Room().Peer(seat.PeerID); !ok || !rooms.Leads(p.Role) { // before the hash, which is expensive
 			return errGuest
 		}
 		var err error
-		if passwordHash, err = bcrypt.GenerateFromPassword(PasswordBytes(*c.Password), bcrypt.DefaultCost); err != nil {
+		if passwordHash, err = s.opts.Passwords.Hash(ctx, seat.ip, *c.Password); err != nil {
 			return err
 		}
 	}

@@ -15,12 +15,12 @@ import (
 
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
-	"golang.org/x/crypto/bcrypt"
 
 	"signald/internal/fault"
 	"signald/internal/identity"
 	"signald/internal/pairs"
 	"signald/internal/participants"
+	"signald/internal/password"
 	"signald/internal/protocol"
 	"signald/internal/rooms"
 	"signald/internal/store"
@@ -98,9 +98,9 @@ func nodes(t testing.TB, db *store.Store) map[string]time.Time {
 
 func ptr[T any](v T) *T { return &v }
 
-func hashOf(t testing.TB, password string) []byte {
+func hashOf(t testing.TB, plain string) []byte {
 	t.Helper()
-	h, err := bcrypt.GenerateFromPassword(participants.PasswordBytes(password), bcrypt.MinCost)
+	h, err := password.NewFast().Hash(t.Context(), netip.Addr{}, plain)
 	must(t, err)
 	return h
 }

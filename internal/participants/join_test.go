@@ -188,6 +188,18 @@ func TestPassword(t *testing.T) {
 	})
 }
 
+// A password is expensive to check, so a join that would be refused anyway is refused before.
+func TestPasswordIsCheckedLast(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		create(t, db, "k", func(m *store.NewMeeting) {
+			m.PasswordHash, m.Policy.MaxPeers = hashOf(t, "right"), 1
+		})
+		s := serve(t, db)
+		s.join(protocol.Join{Password: "right"})
+		s.refused(protocol.Join{Password: "wrong"}, fault.MeetingFull)
+	})
+}
+
 func TestPasswordThatChangesWhileItIsChecked(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		for i, c := range []struct {

@@ -22,6 +22,7 @@ import (
 	"signald/internal/fault"
 	"signald/internal/identity"
 	"signald/internal/pairs"
+	"signald/internal/password"
 	"signald/internal/protocol"
 	"signald/internal/rooms"
 	"signald/internal/store"
@@ -86,7 +87,9 @@ type Options struct {
 
 	// Country is that of an address, for who lets people in; empty when unknown.
 	Country func(netip.Addr) string
-	Log     zerolog.Logger
+
+	Passwords *password.Hasher // nil: one of its own
+	Log       zerolog.Logger
 }
 
 // Service seats participants.
@@ -121,6 +124,9 @@ func New(s Store, r *rooms.Rooms, opts Options) *Service {
 	if opts.Cluster == nil {
 		opts.Cluster = cluster.Alone{}
 	}
+	if opts.Passwords == nil {
+		opts.Passwords = password.New()
+	}
 	if opts.Country == nil {
 		opts.Country = func(netip.Addr) string { return "" }
 	}
@@ -142,6 +148,7 @@ type Seat struct {
 	MeetingID, PeerID, UserID, Role string
 	Protocol                        int
 	connID                          string
+	ip                              netip.Addr
 }
 
 // Participant is the seat's row, unless another connection has the seat by now.
@@ -176,7 +183,7 @@ func (s *Service) Join(ctx context.Context, j *protocol.Join, c Connection) (*Jo
 	a := &admission{service: s, join: j, conn: c, peerID: newPeerID(), token: newResumeToken()}
 	err := s.store.InMeeting(ctx, j.MeetingID, a.decide)
 	for errors.Is(err, errPasswordUnchecked) { // too slow a thing to do under the meeting's lock
-		if err = a.checkPassword(); err == nil {
+		if err = a.checkPassword(ctx); err == nil {
 			err = s.store.InMeeting(ctx, j.MeetingID, a.decide)
 		}
 	}
@@ -218,7 +225,7 @@ func (s *Service) seat(ctx context.Context, a *admission) (*Joined, error) {
 	return &Joined{
 		Seat: &Seat{
 			Member: member, MeetingID: a.join.MeetingID, PeerID: a.who.PeerID, UserID: a.who.UserID,
-			Role: a.who.Role, Protocol: a.who.Protocol, connID: a.conn.ID,
+			Role: a.who.Role, Protocol: a.who.Protocol, connID: a.conn.ID, ip: a.conn.IP,
 		},
 		Roster: roster, State: a.state, ResumeToken: a.token, Resumed: a.resumed, AdmissionToken: a.admissionToken, Past: a.past,
 	}, nil

@@ -6,7 +6,6 @@ import (
 	"crypto/subtle"
 	"encoding/base32"
 	"encoding/base64"
-	"encoding/hex"
 	"strings"
 )
 
@@ -34,12 +33,6 @@ func NewHostKey() string { return "hk_" + base64.RawURLEncoding.EncodeToString(r
 func HashSecret(secret string) []byte {
 	sum := sha256.Sum256([]byte(secret))
 	return sum[:]
-}
-
-// PasswordBytes is what bcrypt gets of a password of any length: it reads no more
-// than 72 bytes, so longer ones would end there.
-func PasswordBytes(password string) []byte {
-	return []byte(hex.EncodeToString(HashSecret(password)))
 }
 
 func sameHash(a, b []byte) bool { return len(a) > 0 && subtle.ConstantTimeCompare(a, b) == 1 }
