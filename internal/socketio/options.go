@@ -58,6 +58,10 @@ type Options struct {
 	OnConnect    func(*Socket)
 	OnEvent      func(*Socket, *Event)
 	OnDisconnect func(*Socket, Reason)
+	// OnConfirmed is called, as OnEvent is, when the client has answered a ping that was
+	// sent after what Track has marked: everything up to this mark has reached it. It is
+	// not called while nothing is tracked, so an idle client costs nothing.
+	OnConfirmed func(s *Socket, mark uint64)
 	// OnPanic turns what a handler panicked with into the answer of the event's
 	// ack. It must not panic. Default: {"ok":false,"code":"internal"}.
 	OnPanic func(s *Socket, event string, recovered any, stack []byte) any
@@ -98,6 +102,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.OnDisconnect == nil {
 		o.OnDisconnect = func(*Socket, Reason) {}
+	}
+	if o.OnConfirmed == nil {
+		o.OnConfirmed = func(*Socket, uint64) {}
 	}
 	if o.OnPanic == nil {
 		o.OnPanic = func(*Socket, string, any, []byte) any {

@@ -23,11 +23,12 @@ type poll struct {
 }
 
 type pollAnswer struct {
-	status int
-	body   []byte
+	status  int
+	body    []byte
+	carries bool // frames, which are lost if the answer is
 }
 
-func (p *poll) answer(status int, body []byte) { p.answers <- pollAnswer{status, body} }
+func (p *poll) answer(status int, body []byte) { p.answers <- pollAnswer{status: status, body: body} }
 
 // servePoll answers a GET with what waits, as soon as something does.
 func (s *session) servePoll(w http.ResponseWriter, r *http.Request) {
@@ -68,7 +69,10 @@ func (s *session) servePoll(w http.ResponseWriter, r *http.Request) {
 		s.unpark(p, func() { p.answer(http.StatusOK, []byte("6")) })
 		a = <-p.answers
 	case <-r.Context().Done():
-		s.unpark(p, func() { s.closeLocked(ReasonTransportClose) })
+		s.unpark(p, func() { p.answer(0, nil); s.closeLocked(ReasonTransportClose) })
+		if a = <-p.answers; a.carries {
+			s.close(ReasonTransportClose)
+		}
 		return
 	}
 	if a.status != http.StatusOK {
@@ -78,8 +82,11 @@ func (s *session) servePoll(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=UTF-8")
 	// Not every writer can; net/http takes it back after the request.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.srv.opts.WriteTimeout))
-	n, _ := w.Write(a.body) // a client that is gone is found by its next poll
+	n, err := w.Write(a.body)
 	s.srv.stats.BytesOut.Add(int64(n))
+	if err != nil && a.carries { // a later ping must not confirm what has not arrived
+		s.close(ReasonTransportClose)
+	}
 }
 
 // unpark does f if p is still the parked poll, and parks it no more.
@@ -117,7 +124,7 @@ func (s *session) answerPollLocked() {
 		s.closeLocked(s.reason)
 		return
 	}
-	p.answer(http.StatusOK, body.Bytes())
+	p.answers <- pollAnswer{status: http.StatusOK, body: body.Bytes(), carries: true}
 }
 
 // servePost handles the packets that a client posts.

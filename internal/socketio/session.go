@@ -37,22 +37,26 @@ type session struct {
 
 	mu         sync.Mutex
 	state      state
+	writing    bool   // a flush goroutine is at work on ws
+	upgrading  bool   // a WebSocket is trying to take over: one at a time
+	posting    bool   // a POST is being handled
+	awaiting   bool   // a ping is out
+	closeCode  uint16 // what the WebSocket of a closing session is closed with
 	reason     Reason
 	namespaces []*Socket           // those connected, mostly one
 	connecting chan *socket.Socket // what the library makes of a CONNECT; nil when it is at none
 	out        outbox
+	sent       uint64  // counts the frames taken into out
+	pinged     uint64  // those sent before the last ping
+	confirmed  uint64  // those sent before a ping that was answered
+	tracked    uint64  // those that OnConfirmed is to tell of
 	ws         *wsConn // nil while polling
-	writing    bool    // a flush goroutine is at work on ws
-	upgrading  bool    // a WebSocket is trying to take over: one at a time
-	candidate  *wsConn // that WebSocket, once its handshake is done
+	candidate  *wsConn // a WebSocket that is trying to take over, once its handshake is done
 	poll       *poll   // a parked GET
-	posting    bool    // a POST is being handled
 	timer      *time.Timer
 	connectBy  time.Time // when a session without a namespace ends
 	pingAt     time.Time // of the next ping; while awaiting, when its pong is overdue
-	awaiting   bool      // a ping is out
 	closeBy    time.Time // when a closing session ends, delivered or not
-	closeCode  uint16    // what its WebSocket is closed with
 }
 
 type state uint8
@@ -118,11 +122,17 @@ func (s *session) tick() {
 		s.closeLocked(ReasonConnectTimeout)
 		return
 	case !s.awaiting && !now.Before(s.pingAt):
-		s.awaiting = true
-		s.pingAt = now.Add(s.srv.opts.PingTimeout)
-		s.sendLocked(pingFrame)
+		s.pingLocked(now)
 	}
 	s.armLocked(now)
+}
+
+// pingLocked sends a ping. Its pong confirms what was sent before it: frames reach a
+// client in order, over polling and across an upgrade too.
+func (s *session) pingLocked(now time.Time) {
+	s.awaiting, s.pinged = true, s.sent
+	s.pingAt = now.Add(s.srv.opts.PingTimeout)
+	s.sendLocked(pingFrame)
 }
 
 // overdueLocked reports whether a pong is missing.
@@ -138,15 +148,33 @@ func (s *session) armLocked(now time.Time) {
 	s.timer.Reset(next.Sub(now))
 }
 
+// pong takes the answer to a ping, and tells the application of what it confirms. Its
+// caller holds handling.
 func (s *session) pong() {
 	s.mu.Lock()
-	if s.awaiting && s.state == open {
-		now := time.Now()
-		s.awaiting = false
-		s.pingAt = now.Add(s.srv.opts.PingInterval)
-		s.armLocked(now)
+	if !s.awaiting || s.state != open {
+		s.mu.Unlock()
+		return
 	}
+	now := time.Now()
+	s.awaiting = false
+	s.pingAt = now.Add(s.srv.opts.PingInterval)
+	s.armLocked(now)
+	var told []*Socket
+	if s.tracked > s.confirmed { // else there is nobody to tell
+		told = slices.Clone(s.namespaces)
+	}
+	confirmed := s.pinged
+	s.confirmed = confirmed
 	s.mu.Unlock()
+	for _, socket := range told {
+		s.confirm(socket, confirmed)
+	}
+}
+
+func (s *session) confirm(socket *Socket, confirmed uint64) {
+	defer s.recovered(socket, "confirm", func(any) {})
+	s.srv.opts.OnConfirmed(socket, confirmed)
 }
 
 // send queues f. It never blocks; a client that is too slow is closed.
@@ -166,6 +194,7 @@ func (s *session) sendLocked(f Frame) bool {
 		s.closeLocked(ReasonSlowConsumer)
 		return false
 	}
+	s.sent++
 	s.wakeLocked()
 	return true
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/netip"
 	"sync/atomic"
+	"time"
 
 	"github.com/zishang520/socket.io/v2/socket"
 )
@@ -45,6 +46,31 @@ func (s *Socket) Transport() string {
 // Send queues a frame made by Encode and reports whether it was taken: not after
 // the end of the session, nor for a client whose queue is full, which is closed.
 func (s *Socket) Send(f Frame) bool { return s.session.send(f) }
+
+// Track marks what has been sent so far: OnConfirmed is called with at least this
+// mark once the client has confirmed it, unless the session ends before.
+func (s *Socket) Track() uint64 {
+	s.session.mu.Lock()
+	defer s.session.mu.Unlock()
+	s.session.tracked = s.session.sent
+	return s.session.sent
+}
+
+// Confirm pings now instead of when the next ping is due, for a confirmation of what
+// has been sent. While a ping is out it does nothing, so a client gets at most one in
+// a round trip.
+func (s *Socket) Confirm() {
+	s.session.mu.Lock()
+	defer s.session.mu.Unlock()
+	if s.session.state != open || s.session.awaiting {
+		return
+	}
+	now := time.Now()
+	s.session.pingLocked(now)
+	if s.session.state == open { // the outbox had room for the ping
+		s.session.armLocked(now)
+	}
+}
 
 // Emit queues an event. The error is one of encoding.
 func (s *Socket) Emit(event string, args ...any) error {
