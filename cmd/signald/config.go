@@ -59,10 +59,11 @@ type Config struct {
 	AuditIPKey     string        `name:"audit-ip-key" env:"SIGNALD_AUDIT_IP_KEY" placeholder:"KEY" help:"Key of hashed addresses, the same at all nodes: at least 16 random characters." group:"Audit" secret:"true"`
 	AuditRetention time.Duration `env:"SIGNALD_AUDIT_RETENTION" default:"0s" help:"How long rows of the audit are kept, at least 24h; 0: for ever. Example: 8760h, a year." group:"Audit"`
 
-	MaxSockets      int `env:"SIGNALD_MAX_SOCKETS" default:"20000" help:"Connections at a time; 0: no limit." group:"Limits"`
-	MaxSocketsPerIP int `name:"max-sockets-per-ip" env:"SIGNALD_MAX_SOCKETS_PER_IP" default:"50" help:"Connections of one address at a time (of one /64 in IPv6); 0: no limit." group:"Limits"`
-	MaxPeers        int `env:"SIGNALD_MAX_PEERS" default:"8" help:"Participants of a meeting, 1 to 1000. A mesh of more than 8 is too much for most uplinks." group:"Limits"`
-	MaxMessage      int `env:"SIGNALD_MAX_MESSAGE" default:"131072" help:"Largest message of a client, in bytes." group:"Limits"`
+	MaxSockets          int `env:"SIGNALD_MAX_SOCKETS" default:"20000" help:"Connections at a time; 0: no limit." group:"Limits"`
+	MaxSocketsPerIP     int `name:"max-sockets-per-ip" env:"SIGNALD_MAX_SOCKETS_PER_IP" default:"50" help:"Connections of one address at a time (of one /64 in IPv6); 0: no limit." group:"Limits"`
+	MaxConnectionsPerIP int `name:"max-connections-per-ip" env:"SIGNALD_MAX_CONNECTIONS_PER_IP" default:"2000" help:"TCP connections without a WebSocket of one address at a time (of one /64 in IPv6): a browser opens up to six for a page. The file descriptors of the process bound them, too. 0: no limit." group:"Limits"`
+	MaxPeers            int `env:"SIGNALD_MAX_PEERS" default:"8" help:"Participants of a meeting, 1 to 1000. A mesh of more than 8 is too much for most uplinks." group:"Limits"`
+	MaxMessage          int `env:"SIGNALD_MAX_MESSAGE" default:"131072" help:"Largest message of a client, in bytes." group:"Limits"`
 
 	Grace        time.Duration `env:"SIGNALD_GRACE" default:"10s" help:"How long who lost the connection keeps the seat." group:"Timing"`
 	ChatRevoke   time.Duration `env:"SIGNALD_CHAT_REVOKE" default:"15m" help:"How long a chat message can be revoked; 0: not at all." group:"Timing"`
@@ -204,6 +205,7 @@ func (c *Config) Validate() error {
 	}
 	between("SIGNALD_MAX_SOCKETS", c.MaxSockets, 0, 1_000_000)
 	between("SIGNALD_MAX_SOCKETS_PER_IP", c.MaxSocketsPerIP, 0, 1_000_000)
+	between("SIGNALD_MAX_CONNECTIONS_PER_IP", c.MaxConnectionsPerIP, 0, 1_000_000)
 	between("SIGNALD_MAX_PEERS", c.MaxPeers, 1, 1000)
 	between("SIGNALD_MAX_MESSAGE", c.MaxMessage, 64<<10, 1<<20)
 	atLeast := func(name string, d, low time.Duration) {

@@ -60,6 +60,7 @@ type server struct {
 	relay        *relay.Server // nil: no TURN server inside
 	http         *http.Server
 	listener     *listener
+	connections  *connections
 	operator     *operator
 	tracer       *tracing.Tracer // nil: nothing is traced
 	redirector   *redirector
@@ -71,7 +72,7 @@ type server struct {
 // build makes everything and listens; nothing runs yet. What it opened is closed
 // again when it fails.
 func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err error) {
-	s := &server{config: c, log: log, listener: &listener{log: log}}
+	s := &server{config: c, log: log, listener: &listener{log: log}, connections: newConnections(c.MaxConnectionsPerIP, c.proxies, log)}
 	defer func() {
 		if err != nil {
 			s.Close()
@@ -164,7 +165,7 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 		BasePath: c.BasePath, PublicURL: c.PublicURL, MaxPeers: c.MaxPeers,
 		Admin: credential, Sessions: admin.NewSessions(db, credential, c.AdminSession), Privacy: privacy, Recorder: recorder,
 		ICE: servers, AllowOrigin: c.allowOrigin(socketio.SameOrigin), ClientIP: s.clientIP, Trusted: s.isTrusted,
-		Creations: limit(5, 1000), Guesses: s.guesses, Logins: s.logins, Passwords: passwords,
+		Requests: c.limit(requestsRule), Creations: limit(5, 1000), Guesses: s.guesses, Logins: s.logins, Passwords: passwords,
 		Draining: s.draining.Load, Refusing: s.listener.Refusing, ClusterUp: clusterUp, Tracer: s.tracer, Log: log,
 	})
 	if err := s.listenForOperator(counted); err != nil {
@@ -182,7 +183,8 @@ func (s *server) listen(handler http.Handler) error {
 		Handler:           inTime(handler),
 		TLSConfig:         s.tls,
 		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       2 * time.Minute,
+		IdleTimeout:       75 * time.Second, // longer than proxies keep theirs
+		ConnState:         s.connections.changed,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          stdlog.New(httpErrors{s.log}, "", 0),
 	}

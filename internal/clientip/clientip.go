@@ -33,6 +33,12 @@ func From(r *http.Request, trusted []netip.Prefix) netip.Addr {
 // of the client is believed.
 func ViaProxy(r *http.Request, trusted []netip.Prefix) bool { return isTrusted(peer(r), trusted) }
 
+// Of returns the address of a connection's peer, IPv4 as such, without a zone.
+func Of(peer net.Addr) netip.Addr { return parse(peer.String()) }
+
+// Trusted reports whether an address is one of the proxies.
+func Trusted(ip netip.Addr, proxies []netip.Prefix) bool { return isTrusted(ip, proxies) }
+
 func peer(r *http.Request) netip.Addr { return parse(r.RemoteAddr) }
 
 // parse reads an address with or without a port.

@@ -1,16 +1,21 @@
 package httpapi
 
-import "net/http"
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+)
 
 func (a *API) healthRoutes() []route {
 	return []route{{
 		method: "GET", path: "/healthz", name: "alive", summary: "Whether the process runs.",
-		answers: answers{http.StatusOK: health{}}, handler: http.HandlerFunc(a.alive),
+		answers: answers{http.StatusOK: health{}}, unpaced: true, handler: http.HandlerFunc(a.alive),
 	}, {
 		method: "GET", path: "/readyz", name: "ready", summary: "Whether new clients should be sent here.",
 		about:   "Not while the database does not answer, connections cannot be accepted, or the server is about to stop.",
 		answers: answers{http.StatusOK: readiness{}, http.StatusServiceUnavailable: readiness{}},
-		handler: http.HandlerFunc(a.ready),
+		unpaced: true, handler: http.HandlerFunc(a.ready),
 	}}
 }
 
@@ -30,7 +35,7 @@ func (a *API) alive(w http.ResponseWriter, _ *http.Request) {
 func (a *API) ready(w http.ResponseWriter, r *http.Request) {
 	checks := map[string]string{"store": "ok"}
 	status := http.StatusOK
-	if err := a.store.Ping(r.Context()); err != nil {
+	if err := a.pinged.ask(r.Context(), a.store.Ping); err != nil {
 		checks["store"], status = "unavailable", http.StatusServiceUnavailable
 	}
 	if a.opts.Draining() {
@@ -50,4 +55,24 @@ func (a *API) ready(w http.ResponseWriter, r *http.Request) {
 		word = "not ready"
 	}
 	answer(w, status, readiness{Status: word, Checks: checks})
+}
+
+// askEvery is how old an answer of /readyz may be: asking more often costs no more.
+const askEvery = time.Second
+
+// recent keeps the last answer to a question that strangers can have asked.
+type recent struct {
+	mu  sync.Mutex // held while it is asked: others wait for the same answer
+	at  time.Time
+	err error
+}
+
+func (r *recent) ask(ctx context.Context, question func(context.Context) error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.at.IsZero() || time.Since(r.at) >= askEvery {
+		r.err = question(context.WithoutCancel(ctx)) // bounded in time by the store
+		r.at = time.Now()
+	}
+	return r.err
 }

@@ -73,6 +73,7 @@ type Options struct {
 	AllowOrigin func(r *http.Request, origin string) bool
 	ClientIP    func(*http.Request) netip.Addr
 	Trusted     func(*http.Request) bool // whether X-Forwarded headers of this request are believed
+	Requests    *limits.Limit            // nil: no bound
 	Creations   *limits.PerIP
 	Guesses     *limits.PerIP
 	Logins      *limits.PerIP // failed admin tokens
@@ -94,6 +95,7 @@ type API struct {
 	socket       http.Handler
 	opts         Options
 	description  []byte // of the API
+	pinged       recent // of the store
 }
 
 const (
@@ -123,7 +125,7 @@ func New(s Store, p Participants, places Places, page fs.FS, socket http.Handler
 	all := http.NewServeMux()
 	all.Handle("/socket.io/{$}", socket) // past the wrapper of errors: an upgrade wants the connection itself
 	all.Handle("/", a.cors(jsonErrors(mux)))
-	return a.secure(a.below(all))
+	return a.secure(a.below(a.paced(all)))
 }
 
 // json wraps an endpoint whose answers are JSON. A nil answer is 204.

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"signald/internal/fault"
+	"signald/internal/limits"
 )
 
 // contentPolicy lets the page load and talk to its own origin, and nothing else.
@@ -46,6 +47,24 @@ func (a *API) below(next http.Handler) http.Handler {
 		default:
 			a.fail(w, r, fault.New(fault.NotFound))
 		}
+	})
+}
+
+// paced bounds the requests of each address, all paths together. Health is asked by balancers,
+// and answered from memory.
+func (a *API) paced(next http.Handler) http.Handler {
+	if a.opts.Requests == nil {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/healthz" && r.URL.Path != "/readyz" {
+			if refusal, ok := a.opts.Requests.Take(limits.Payer{IP: a.opts.ClientIP(r)}, 1); !ok {
+				w.Header().Set("Cache-Control", "no-store")
+				a.fail(w, r, fault.New(fault.RateLimited).RetryAfter(refusal.Wait))
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
 	})
 }
 

@@ -233,6 +233,7 @@ func TestHealth(t *testing.T) {
 	if err := s.store.Close(); err != nil {
 		t.Fatal(err)
 	}
+	time.Sleep(time.Second) // for so long an answer is kept
 	if got := s.do(t, get("/readyz")); got.Code != 503 || got.text("status") != "not ready" || !strings.Contains(got.Body.String(), `"store":"unavailable"`) {
 		t.Errorf("without a store: %d %s", got.Code, got.Body)
 	}

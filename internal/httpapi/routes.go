@@ -23,6 +23,7 @@ type route struct {
 	answers answers      // but for errors
 	also    []string     // other media types than JSON that the answer may have
 	errors  []fault.Code // beside those that its access and its body bring along
+	unpaced bool         // it is answered however often it is asked
 
 	handler http.Handler
 }
@@ -105,6 +106,9 @@ func unknownParam(name string, params []param) string {
 // codes are the errors that a route may answer with.
 func (r route) codes() []fault.Code {
 	codes := slices.Clone(r.errors)
+	if !r.unpaced {
+		codes = append(codes, fault.RateLimited)
+	}
 	if r.body != nil {
 		codes = append(codes, fault.InvalidPayload, fault.PayloadTooLarge)
 	}
@@ -115,7 +119,7 @@ func (r route) codes() []fault.Code {
 	case onlyAdmin:
 		codes = append(codes, fault.InvalidPayload, fault.Unauthorized, fault.Forbidden, fault.RateLimited)
 	}
-	if r.access != public || len(codes) > 0 { // it does something, which may go wrong
+	if r.access != public || len(r.errors) > 0 || r.body != nil { // it does something, which may go wrong
 		codes = append(codes, fault.Unavailable, fault.Internal)
 	}
 	slices.Sort(codes)

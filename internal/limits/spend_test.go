@@ -244,3 +244,25 @@ func TestConcurrentUseIsCountedByNetworkAndSite(t *testing.T) {
 		t.Errorf("%d are left", c.Count())
 	}
 }
+
+func TestSampleTellsWhatItLeftOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := limits.NewSample(limits.Rate{PerSecond: 1, Burst: 3})
+		written, told := 0, 0
+		for range 100 {
+			if leftOut, ok := s.Take(ip("192.0.2.1")); ok {
+				written, told = written+1, told+leftOut
+			}
+		}
+		if written != 3 || told != 0 {
+			t.Errorf("%d lines at once, which tell of %d", written, told)
+		}
+		if _, ok := s.Take(ip("192.0.2.2")); !ok {
+			t.Error("another network's line is left out")
+		}
+		time.Sleep(time.Second)
+		if leftOut, ok := s.Take(ip("192.0.2.1")); !ok || leftOut != 97 {
+			t.Errorf("the next line tells of %d, %v; want 97", leftOut, ok)
+		}
+	})
+}

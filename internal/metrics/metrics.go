@@ -97,6 +97,11 @@ type Sources struct {
 	Cluster *cluster.Stats // nil: this node is alone
 	Up      func() bool    // whether other nodes can be reached
 	Relay   *relay.Server  // nil: no TURN server inside
+
+	Connections interface { // without a WebSocket
+		Count() int
+		Refused() *atomic.Int64
+	}
 }
 
 const outboxHelp = "Messages that a queue had no room for, by reason. slow_consumer: the client did not read, and was cut; " +
@@ -106,6 +111,8 @@ const outboxHelp = "Messages that a queue had no room for, by reason. slow_consu
 func (m *Metrics) Watch(s Sources) {
 	sockets, room := s.Sockets.Stats(), s.Rooms.Stats()
 	m.gauge("sockets", "Connections of clients now.", func() float64 { return float64(s.Sockets.Count()) }, nil)
+	m.gauge("connections", "TCP connections without a WebSocket now, those of proxies aside.", func() float64 { return float64(s.Connections.Count()) }, nil)
+	m.counter("connections_refused_total", "TCP connections that were one too many of their address, or in all.", s.Connections.Refused(), nil)
 	m.gauge("meetings", "Meetings that someone on this node is in.", func() float64 { return float64(s.Rooms.Count()) }, nil)
 	m.gauge("participants", "Participants whose seat is at this node, those away too.", func() float64 { return float64(s.Rooms.Participants()) }, nil)
 	m.gauge("late_departures", "Departures that the store could not take yet.", func() float64 { return float64(s.Late()) }, nil)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,6 +21,11 @@ import (
 	"signald/internal/socketio"
 )
 
+type connections struct{ refused atomic.Int64 }
+
+func (*connections) Count() int               { return 4 }
+func (c *connections) Refused() *atomic.Int64 { return &c.refused }
+
 // full is a node's metrics with a value for every name.
 func full(t *testing.T) *Metrics {
 	t.Helper()
@@ -32,7 +38,7 @@ func full(t *testing.T) *Metrics {
 	m.Watch(Sources{
 		Sockets: socketio.New(socketio.Options{}), Rooms: rooms.New(nil, nil, rooms.Options{}),
 		Late: func() int { return 3 }, Ghosts: &participants.Stats{}, Cluster: &cluster.Stats{}, Up: func() bool { return true },
-		Relay: inside,
+		Relay: inside, Connections: &connections{},
 	})
 	m.Event("join", "", time.Millisecond)
 	m.Event("join", fault.MeetingFull, time.Millisecond)

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// from dials from an address of the loopback network.
+func from(ip string) *net.Dialer {
+	return &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}, Timeout: patience}
+}
+
+// closed reports whether the server closes a connection on which nothing is said.
+func closed(t *testing.T, c net.Conn) bool {
+	t.Helper()
+	if err := c.SetReadDeadline(time.Now().Add(300 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := c.Read(make([]byte, 1))
+	if err == nil {
+		t.Fatal("the server says something")
+	}
+	return !errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+func TestSilentConnectionsOfOneAddressLeaveRoomForOthers(t *testing.T) {
+	for _, tls := range []string{"off", "self-signed"} {
+		t.Run(tls, func(t *testing.T) {
+			r := start(t, serveArgs(t, "--max-connections-per-ip=5", "--tls="+tls))
+			_, addr, _ := strings.Cut(r.url, "//")
+			addr = strings.Replace(addr, "localhost", "127.0.0.1", 1)
+			var open []net.Conn
+			dial := func(ip string) net.Conn {
+				c, err := from(ip).Dial("tcp", addr)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { _ = c.Close() })
+				return c
+			}
+			for range 5 {
+				open = append(open, dial("127.0.0.9"))
+			}
+			if sixth := dial("127.0.0.9"); !closed(t, sixth) {
+				t.Error("the sixth connection of an address stays open")
+			}
+			if closed(t, open[0]) {
+				t.Error("the first connection was closed")
+			}
+			if other := dial("127.0.0.8"); closed(t, other) {
+				t.Error("another address is refused")
+			}
+			_ = open[0].Close()
+			for deadline := time.Now().Add(patience); ; {
+				if again := dial("127.0.0.9"); !closed(t, again) {
+					break
+				}
+				if time.Now().After(deadline) {
+					t.Fatal("a connection that was closed is still counted")
+				}
+			}
+			if n := strings.Count(r.log.String(), "connections refused: too many are open"); n != 1 {
+				t.Errorf("the log says it %d times", n)
+			}
+		})
+	}
+}
+
+// A WebSocket is counted as a socket, not as a connection.
+func TestWebSocketsAreNotCountedAsConnections(t *testing.T) {
+	r := start(t, serveArgs(t, "--max-connections-per-ip=3"))
+	for range 10 {
+		connect(t, r.url, nil)
+	}
+	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Get(r.url + "/healthz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != http.StatusOK {
+		t.Errorf("%d, %v", resp.StatusCode, err)
+	}
+}

@@ -1,0 +1,29 @@
+package httpapi_test
+
+import (
+	"testing"
+
+	"signald/internal/httpapi"
+	"signald/internal/limits"
+	"signald/internal/testsqlite"
+)
+
+func TestRequestsOfAnAddressAreBoundedOnAllPathsTogether(t *testing.T) {
+	s := open(t, testsqlite.URL(t), func(o *httpapi.Options) {
+		o.Requests = limits.NewLimit(limits.Rule{Network: limits.Rate{PerSecond: 0.1, Burst: 4}}, false)
+	})
+	s.want(t, get("/"), 200, "")
+	s.want(t, get("/api/v1/meetings/none"), 404, "meeting_not_found")
+	s.want(t, post("/api/v1/leave", `{"meeting_id":"none","ticket":"w_1.1"}`), 409, "not_joined")
+	s.want(t, get("/api/v1/ice"), 401, "unauthorized")
+	for _, path := range []string{"/", "/api/v1/ice", "/socket.io/?EIO=4&transport=polling", "/no/such/path"} {
+		if got := s.want(t, get(path), 429, "rate_limited"); got.Header().Get("Retry-After") != "10" {
+			t.Errorf("%s: Retry-After %q", path, got.Header().Get("Retry-After"))
+		}
+	}
+	for range 10 { // balancers ask all the time
+		s.want(t, get("/healthz"), 200, "")
+		s.want(t, get("/readyz"), 200, "")
+	}
+	s.want(t, get("/").via("203.0.113.50"), 200, "")
+}
