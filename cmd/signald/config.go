@@ -76,15 +76,18 @@ type Config struct {
 	TURNSecret string        `env:"SIGNALD_TURN_SECRET" placeholder:"SECRET" help:"Secret shared with the TURN servers (coturn: static-auth-secret)." group:"Media" secret:"true"`
 	TURNTTL    time.Duration `name:"turn-ttl" env:"SIGNALD_TURN_TTL" default:"1h" help:"How long TURN credentials are good." group:"Media"`
 
-	TURNListen       string   `name:"turn-listen" env:"SIGNALD_TURN_LISTEN" placeholder:"HOST:PORT" help:"Address of the TURN server inside, UDP and TCP; it answers as a STUN server, too. Empty: there is none. Example: :3478." group:"TURN server"`
-	TURNTLSListen    string   `name:"turn-tls-listen" env:"SIGNALD_TURN_TLS_LISTEN" default:":5349" help:"Address of the TURN server inside over TLS, if there is a certificate from files or ACME; off: none." group:"TURN server"`
-	TURNPublicIP     []string `name:"turn-public-ip" env:"SIGNALD_TURN_PUBLIC_IP" placeholder:"IP,..." help:"Addresses under which the Internet reaches this host, one of IPv4, one of IPv6, or both. Default: those of its interfaces, or of SIGNALD_DOMAIN." group:"TURN server"`
-	TURNPorts        string   `name:"turn-ports" env:"SIGNALD_TURN_PORTS" default:"49152-65535" help:"UDP ports for relaying; each allocation has one." group:"TURN server"`
-	TURNMax          int      `name:"turn-max" env:"SIGNALD_TURN_MAX" default:"2000" help:"Allocations at a time; 0: no limit." group:"TURN server"`
-	TURNMaxPerUser   int      `name:"turn-max-per-user" env:"SIGNALD_TURN_MAX_PER_USER" default:"64" help:"Allocations of a participant, who needs a few for each other one; 0: no limit." group:"TURN server"`
-	TURNMaxPerIP     int      `name:"turn-max-per-ip" env:"SIGNALD_TURN_MAX_PER_IP" default:"256" help:"Allocations of one address (of one /64 in IPv6); 0: no limit." group:"TURN server"`
-	TURNBandwidth    int      `name:"turn-bandwidth" env:"SIGNALD_TURN_BANDWIDTH" default:"1250000" help:"Bytes a second that an allocation relays, each way; what is more is dropped. 0: no limit." group:"TURN server"`
-	TURNPrivatePeers bool     `name:"turn-private-peers" env:"SIGNALD_TURN_PRIVATE_PEERS" help:"Relay to loopback and private networks, too: for development, and networks without Internet." group:"TURN server"`
+	TURNListen           string   `name:"turn-listen" env:"SIGNALD_TURN_LISTEN" placeholder:"HOST:PORT" help:"Address of the TURN server inside, UDP and TCP; it answers as a STUN server, too. Empty: there is none. Example: :3478." group:"TURN server"`
+	TURNTLSListen        string   `name:"turn-tls-listen" env:"SIGNALD_TURN_TLS_LISTEN" default:":5349" help:"Address of the TURN server inside over TLS, if there is a certificate from files or ACME; off: none." group:"TURN server"`
+	TURNPublicIP         []string `name:"turn-public-ip" env:"SIGNALD_TURN_PUBLIC_IP" placeholder:"IP,..." help:"Addresses under which the Internet reaches this host, one of IPv4, one of IPv6, or both. Default: those of its interfaces, or of SIGNALD_DOMAIN." group:"TURN server"`
+	TURNPorts            string   `name:"turn-ports" env:"SIGNALD_TURN_PORTS" default:"49152-65535" help:"UDP ports for relaying; each allocation has one." group:"TURN server"`
+	TURNMax              int      `name:"turn-max" env:"SIGNALD_TURN_MAX" default:"2000" help:"Allocations at a time; 0: no limit." group:"TURN server"`
+	TURNMaxPerUser       int      `name:"turn-max-per-user" env:"SIGNALD_TURN_MAX_PER_USER" default:"64" help:"Allocations of a participant, who needs a few for each other one; 0: no limit." group:"TURN server"`
+	TURNMaxPerIP         int      `name:"turn-max-per-ip" env:"SIGNALD_TURN_MAX_PER_IP" default:"256" help:"Allocations of one address (of one /64 in IPv6); 0: no limit." group:"TURN server"`
+	TURNBandwidth        int      `name:"turn-bandwidth" env:"SIGNALD_TURN_BANDWIDTH" default:"1250000" help:"Bytes a second that an allocation relays, each way; what is more is dropped. 0: no limit." group:"TURN server"`
+	TURNBandwidthPerUser int      `name:"turn-bandwidth-per-user" env:"SIGNALD_TURN_BANDWIDTH_PER_USER" default:"5000000" help:"Bytes a second that all allocations of a participant relay together, both ways; what is more is dropped. 0: no limit." group:"TURN server"`
+	TURNBandwidthPerIP   int      `name:"turn-bandwidth-per-ip" env:"SIGNALD_TURN_BANDWIDTH_PER_IP" default:"62500000" help:"The same of one address (of one /64 in IPv6; four times as much of a /48). 0: no limit." group:"TURN server"`
+	TURNBandwidthTotal   int      `name:"turn-bandwidth-total" env:"SIGNALD_TURN_BANDWIDTH_TOTAL" default:"125000000" help:"The same of all allocations: what the host's line can take in one direction. When it is full, each address has an equal part. 0: no limit." group:"TURN server"`
+	TURNPrivatePeers     bool     `name:"turn-private-peers" env:"SIGNALD_TURN_PRIVATE_PEERS" help:"Relay to loopback and private networks, too: for development, and networks without Internet." group:"TURN server"`
 
 	LogLevel  string `env:"SIGNALD_LOG_LEVEL" oneof:"debug,info,warn,error" default:"info" help:"Least important level that is logged." group:"Logging"`
 	LogFormat string `env:"SIGNALD_LOG_FORMAT" oneof:"json,console" default:"json" help:"json for machines, console for people." group:"Logging"`

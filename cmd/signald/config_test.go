@@ -106,6 +106,11 @@ var others = map[string]string{
 	"SIGNALD_OTLP_HEADERS":           "authorization=Bearer%20s3cret,x-team=ops",
 	"SIGNALD_OTLP_SAMPLE":            "0.25",
 	"SIGNALD_WEBHOOK_SECRET":         "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3,whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY4",
+
+	// Groups of their own, so that a longer name moves no other line.
+	"SIGNALD_TURN_BANDWIDTH_PER_USER": "6000000",
+	"SIGNALD_TURN_BANDWIDTH_PER_IP":   "7000000",
+	"SIGNALD_TURN_BANDWIDTH_TOTAL":    "8000000",
 }
 
 // secrets are the settings that are never printed.

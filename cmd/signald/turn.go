@@ -34,6 +34,7 @@ func (s *server) iceServers(ctx context.Context, db observedStore) (ice.Config, 
 	opts := relay.Options{
 		Listen: c.TURNListen, PublicIPs: public, Secret: servers.Secret, Realm: "signald", MinPort: low, MaxPort: high,
 		PerUser: c.TURNMaxPerUser, PerIP: c.TURNMaxPerIP, Total: c.TURNMax, Bandwidth: c.TURNBandwidth,
+		Sums:         relay.Sums{PerUser: c.TURNBandwidthPerUser, PerIP: c.TURNBandwidthPerIP, Total: c.TURNBandwidthTotal},
 		PrivatePeers: c.TURNPrivatePeers, TTL: c.TURNTTL, Members: db.Present,
 	}
 	if mode := c.tlsMode(); c.TURNTLSListen != "off" && (mode == "files" || mode == "acme") { // no browser takes another
@@ -178,7 +179,12 @@ func (c *Config) checkTURN(bad func(name, format string, args ...any)) {
 			bad(name, "%d is not between 0 and 60000", n)
 		}
 	}
-	if b := c.TURNBandwidth; b != 0 && (b < 2000 || b > 1_000_000_000) {
-		bad("SIGNALD_TURN_BANDWIDTH", "%d is neither 0 nor between 2000 and 1000000000", b)
+	for name, b := range map[string]int{
+		"SIGNALD_TURN_BANDWIDTH": c.TURNBandwidth, "SIGNALD_TURN_BANDWIDTH_PER_USER": c.TURNBandwidthPerUser,
+		"SIGNALD_TURN_BANDWIDTH_PER_IP": c.TURNBandwidthPerIP, "SIGNALD_TURN_BANDWIDTH_TOTAL": c.TURNBandwidthTotal,
+	} {
+		if b != 0 && (b < 2000 || b > 100_000_000_000) {
+			bad(name, "%d is neither 0 nor between 2000 and 100000000000", b)
+		}
 	}
 }

@@ -164,13 +164,18 @@ func (m *Metrics) Watch(s Sources) {
 func (m *Metrics) watchRelay(r *relay.Server) {
 	const bytes, refused = "Bytes that the TURN server relayed, to or from peers.", "What the TURN server refused: credentials, " +
 		"allocations over a quota, peers in denied networks, what those had who have left, TCP connections over the limit."
+	const dropped = "Bytes that the TURN server did not relay, by whose bandwidth they were over: allocation, participant, address, or server (of all)."
 	stats := r.Stats()
 	m.gauge("turn_allocations", "Allocations of the TURN server now.", func() float64 { return float64(r.Count()) }, nil)
 	m.gauge("turn_allocations_max", "Allocations that there may be, SIGNALD_TURN_MAX; 0: no limit.", func() float64 { return float64(r.Max()) }, nil)
 	m.counter("turn_allocations_total", "Allocations that the TURN server made.", &stats.Allocations, nil)
 	m.counter("turn_relayed_bytes_total", bytes, &stats.ToPeers, prometheus.Labels{"direction": "to_peers"})
 	m.counter("turn_relayed_bytes_total", bytes, &stats.FromPeers, prometheus.Labels{"direction": "from_peers"})
-	m.counter("turn_dropped_bytes_total", "Bytes over the bandwidth of an allocation.", &stats.OverBandwidth, nil)
+	m.counter("turn_dropped_bytes_total", dropped, &stats.Dropped.Allocation, prometheus.Labels{"bound": "allocation"})
+	m.counter("turn_dropped_bytes_total", dropped, &stats.Dropped.Participant, prometheus.Labels{"bound": "participant"})
+	m.counter("turn_dropped_bytes_total", dropped, &stats.Dropped.Address, prometheus.Labels{"bound": "address"})
+	m.counter("turn_dropped_bytes_total", dropped, &stats.Dropped.Server, prometheus.Labels{"bound": "server"})
+	m.gauge("turn_bandwidth_max_bytes", "Bytes a second that may be relayed in all, SIGNALD_TURN_BANDWIDTH_TOTAL; 0: no limit.", func() float64 { return float64(r.MaxBandwidth()) }, nil)
 	m.counter("turn_refused_total", refused, &stats.BadCredentials, prometheus.Labels{"reason": "credentials"})
 	m.counter("turn_refused_total", refused, &stats.OverQuota, prometheus.Labels{"reason": "quota"})
 	m.counter("turn_refused_total", refused, &stats.DeniedPeers, prometheus.Labels{"reason": "peer"})

@@ -3,6 +3,8 @@ package relay
 import (
 	"net/netip"
 	"sync"
+
+	"signald/internal/netid"
 )
 
 // quota counts allocations. One is taken before it is made, and given back when it
@@ -14,33 +16,37 @@ type quota struct {
 	mu    sync.Mutex
 	flows map[string]held
 	users map[string]int
-	ips   map[netip.Prefix]int
+	ips   map[netip.Prefix]int // by network
+	sites map[netip.Prefix]int // which have four times as many
 }
 
 type held struct {
-	user string
-	ip   netip.Prefix
-	made bool
+	user     string
+	ip, site netip.Prefix
+	made     bool
 }
 
 func newQuota(perUser, perIP, total int) *quota {
 	return &quota{
 		perUser: perUser, perIP: perIP, total: total,
-		flows: map[string]held{}, users: map[string]int{}, ips: map[netip.Prefix]int{},
+		flows: map[string]held{}, users: map[string]int{}, ips: map[netip.Prefix]int{}, sites: map[netip.Prefix]int{},
 	}
 }
 
 // take reports whether there is room for one more.
-func (q *quota) take(flow, user string, ip netip.Prefix) bool {
+func (q *quota) take(flow, user string, addr netip.Addr) bool {
+	ip, site := netid.Network(addr), netid.Site(addr)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	over := func(n, limit int) bool { return limit > 0 && n >= limit }
-	if _, twice := q.flows[flow]; twice || over(len(q.flows), q.total) || over(q.users[user], q.perUser) || over(q.ips[ip], q.perIP) {
+	if _, twice := q.flows[flow]; twice || over(len(q.flows), q.total) || over(q.users[user], q.perUser) ||
+		over(q.ips[ip], q.perIP) || over(q.sites[site], 4*q.perIP) {
 		return false
 	}
-	q.flows[flow] = held{user: user, ip: ip}
+	q.flows[flow] = held{user: user, ip: ip, site: site}
 	q.users[user]++
 	q.ips[ip]++
+	q.sites[site]++
 	return true
 }
 
@@ -73,6 +79,9 @@ func (q *quota) giveBack(flow string, unlessMade bool) {
 	}
 	if q.ips[h.ip]--; q.ips[h.ip] == 0 {
 		delete(q.ips, h.ip)
+	}
+	if q.sites[h.site]--; q.sites[h.site] == 0 {
+		delete(q.sites, h.site)
 	}
 }
 

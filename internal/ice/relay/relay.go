@@ -18,6 +18,7 @@ import (
 	"github.com/pion/turn/v5"
 
 	"signald/internal/ice"
+	"signald/internal/limits"
 )
 
 // Options of a Server.
@@ -33,22 +34,33 @@ type Options struct {
 	Realm        string
 	MinPort      int // UDP ports of relays, both inclusive
 	MaxPort      int
-	PerUser      int  // allocations of a participant; 0: no limit
-	PerIP        int  // of an address, or a /64 in IPv6; 0: no limit
-	Total        int  // 0: no limit
-	Bandwidth    int  // bytes a second of an allocation, each way; 0: no limit
+	PerUser      int // allocations of a participant; 0: no limit
+	PerIP        int // of an address, or a /64 in IPv6, and four times as many of a /48; 0: no limit
+	Total        int // 0: no limit
+	Bandwidth    int // bytes a second of an allocation, each way; 0: no limit
+	Sums         Sums
 	PrivatePeers bool // for development: peers in private networks and on this host are reached
+}
+
+// Sums bound the bytes a second that several allocations relay together, both ways; 0: no limit.
+type Sums struct {
+	PerUser int // of a participant
+	PerIP   int // of an address, or a /64 in IPv6; a /48 has four times as much
+	Total   int // of all; addresses share it fairly
 }
 
 // Stats counts since the start.
 type Stats struct {
 	Allocations                 atomic.Int64 // made
 	ToPeers, FromPeers          atomic.Int64 // bytes relayed
-	OverBandwidth               atomic.Int64 // bytes dropped
+	Dropped                     Dropped
 	BadCredentials, OverQuota   atomic.Int64 // requests refused
 	DeniedPeers, RefusedStreams atomic.Int64
 	Strangers                   atomic.Int64 // allocations ended, of those who had left
 }
+
+// Dropped counts the bytes that a bound had no room for.
+type Dropped struct{ Allocation, Participant, Address, Server atomic.Int64 }
 
 // keptFor is how long what was allocated with credentials may be kept after they have
 // expired: a conversation is not cut because it is long. coturn does not look again at all.
@@ -56,10 +68,12 @@ const keptFor = 24 * time.Hour
 
 // Server is a running TURN server.
 type Server struct {
-	opts  Options
-	quota *quota
-	stats Stats
-	own   map[netip.Addr]bool // addresses of this host
+	opts   Options
+	quota  *quota
+	sums   sums
+	stats  Stats
+	places limits.Concurrent   // of streams
+	own    map[netip.Addr]bool // addresses of this host
 
 	servers []*turn.Server
 	udp     net.PacketConn
@@ -69,8 +83,7 @@ type Server struct {
 
 	mu      sync.Mutex
 	closed  bool
-	streams map[*stream]netip.Prefix
-	perIP   map[netip.Prefix]int // streams
+	streams map[*stream]struct{}
 	relays  map[netip.AddrPort]*relayConn
 	gone    map[string]time.Time // participants who have left, until their credentials are not good anyway
 }
@@ -78,8 +91,9 @@ type Server struct {
 // Open listens and serves until Close.
 func Open(opts Options) (_ *Server, err error) {
 	s := &Server{
-		opts: opts, quota: newQuota(opts.PerUser, opts.PerIP, opts.Total), own: ownAddresses(),
-		streams: map[*stream]netip.Prefix{}, perIP: map[netip.Prefix]int{}, relays: map[netip.AddrPort]*relayConn{},
+		opts: opts, quota: newQuota(opts.PerUser, opts.PerIP, opts.Total), sums: newSums(opts.Sums), own: ownAddresses(),
+		places:  limits.Concurrent{PerNetwork: streamsPerIP, PerSite: streamsPerSite, InAll: streamsAtOnce},
+		streams: map[*stream]struct{}{}, relays: map[netip.AddrPort]*relayConn{},
 		gone: map[string]time.Time{},
 	}
 	defer func() {
@@ -145,7 +159,7 @@ func (s *Server) serve(name string, config turn.ServerConfig) error {
 	}
 	config.Realm, config.LoggerFactory, config.AuthHandler = s.opts.Realm, silence{}, s.authenticate
 	config.QuotaHandler = func(user, _ string, src net.Addr) bool {
-		ok := s.quota.take(flow(src), user, network(addrOf(src)))
+		ok := s.quota.take(flow(src), user, addrOf(src))
 		if !ok {
 			s.stats.OverQuota.Add(1)
 		}
@@ -157,9 +171,12 @@ func (s *Server) serve(name string, config turn.ServerConfig) error {
 				s.stats.BadCredentials.Add(1)
 			}
 		},
-		OnAllocationCreated: func(src, _ net.Addr, _, _, _ string, _ net.Addr, _ int) {
+		OnAllocationCreated: func(src, _ net.Addr, _, _, _ string, relay net.Addr, _ int) {
 			s.stats.Allocations.Add(1)
 			s.quota.made(flow(src))
+			if r := s.relayAt(portOf(relay)); r != nil {
+				r.client.Store(new(addrOf(src)))
+			}
 		},
 		OnAllocationDeleted: func(src, _ net.Addr, _, _, _ string) { s.quota.ended(flow(src)) },
 		OnAllocationError:   func(src, _ net.Addr, _, _ string) { s.quota.failed(flow(src)) },
@@ -180,6 +197,9 @@ func (s *Server) Count() int { return s.quota.count() }
 
 // Max is how many allocations there may be; 0: no limit.
 func (s *Server) Max() int { return s.opts.Total }
+
+// MaxBandwidth is how many bytes a second all allocations may relay; 0: no limit.
+func (s *Server) MaxBandwidth() int { return s.opts.Sums.Total }
 
 // URLs are what browsers are to use, under this host name.
 func (s *Server) URLs(host string) (stunURLs, turnURLs []string) {
@@ -261,19 +281,11 @@ func ownAddresses() map[netip.Addr]bool {
 	return all
 }
 
-func addrOf(a net.Addr) netip.Addr {
-	p, _ := netip.ParseAddrPort(a.String()) // of a socket: well-formed
-	return p.Addr().Unmap().WithZone("")
-}
+func addrOf(a net.Addr) netip.Addr { return portOf(a).Addr() }
 
-// network is what counts as one address.
-func network(ip netip.Addr) netip.Prefix {
-	bits := ip.BitLen()
-	if ip.Is6() {
-		bits = 64
-	}
-	p, _ := ip.Prefix(bits) // of an invalid address: the invalid one
-	return p
+func portOf(a net.Addr) netip.AddrPort {
+	p, _ := netip.ParseAddrPort(a.String()) // of a socket: well-formed
+	return netip.AddrPortFrom(p.Addr().Unmap().WithZone(""), p.Port())
 }
 
 var errClosed = errors.New("the TURN server is closed")

@@ -401,7 +401,59 @@ func TestBandwidthIsBounded(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		return s.Stats().OverBandwidth.Load() >= 100_000
+		return s.Stats().Dropped.Allocation.Load() >= 100_000
+	})
+}
+
+// Allocations count together, whatever each of them may relay; and another allocation, or the
+// next one, has no bound of its own.
+func TestSumOfRelayedBytesIsBounded(t *testing.T) {
+	const perSecond, packet = 20_000, 1000
+	for name, c := range map[string]struct {
+		sums    relay.Sums
+		users   []string
+		dropped func(*relay.Dropped) int64
+	}{
+		"of a participant": {relay.Sums{PerUser: perSecond}, []string{"p_a", "p_a"}, func(d *relay.Dropped) int64 { return d.Participant.Load() }},
+		"of an address":    {relay.Sums{PerIP: perSecond}, []string{"p_a", "p_b"}, func(d *relay.Dropped) int64 { return d.Address.Load() }},
+		"of all":           {relay.Sums{Total: perSecond}, []string{"p_a", "p_b"}, func(d *relay.Dropped) int64 { return d.Server.Load() }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t, func(o *relay.Options) { o.Sums = c.sums })
+			began, to := time.Now(), echo(t)
+			for _, user := range append(c.users, c.users...) {
+				_, conn := participant(t, s, user)
+				before := c.dropped(&s.Stats().Dropped)
+				until(t, "what is too much is dropped", func() bool {
+					for range 20 {
+						if _, err := conn.WriteTo(make([]byte, packet), to); err != nil {
+							t.Fatal(err)
+						}
+					}
+					return c.dropped(&s.Stats().Dropped) > before+100*packet
+				})
+				if err := conn.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			sum := s.Stats().ToPeers.Load() + s.Stats().FromPeers.Load()
+			if most := int64(perSecond * (2 + time.Since(began).Seconds())); sum > most || sum == 0 {
+				t.Errorf("%d bytes were relayed, want %d at most", sum, most)
+			}
+		})
+	}
+	t.Run("another participant has its own", func(t *testing.T) {
+		s := open(t, func(o *relay.Options) { o.Sums = relay.Sums{PerUser: perSecond} })
+		_, greedy := participant(t, s, "p_a")
+		_, other := participant(t, s, "p_b")
+		to := echo(t)
+		until(t, "what is too much is dropped", func() bool {
+			_, _ = greedy.WriteTo(make([]byte, packet), to)
+			return s.Stats().Dropped.Participant.Load() > 100*packet
+		})
+		if got, _ := asks(t, other, to, "hello"); got != "hello" {
+			t.Errorf("%q", got)
+		}
 	})
 }
 

@@ -9,10 +9,13 @@ import (
 	"net/netip"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pion/turn/v5"
 	"golang.org/x/time/rate"
+
+	"signald/internal/limits"
 )
 
 // generator opens the sockets of relays: UDP alone, for a browser asks for nothing else.
@@ -69,13 +72,15 @@ type relayConn struct {
 	server *Server
 	at     netip.AddrPort // as others know it
 	user   string         // whose it is
-	in     *rate.Limiter  // nil: no limit
+	client atomic.Pointer[netip.Addr]
+	in     *rate.Limiter // nil: no limit
 	out    *rate.Limiter
 	once   sync.Once
 }
 
 func (s *Server) relay(conn net.PacketConn, at netip.AddrPort, user string) (net.PacketConn, net.Addr, error) {
 	r := &relayConn{PacketConn: conn, server: s, at: at, user: user}
+	r.client.Store(&netip.Addr{}) // known as soon as the allocation is made
 	if b := s.opts.Bandwidth; b > 0 {
 		r.in, r.out = rate.NewLimiter(rate.Limit(b), b), rate.NewLimiter(rate.Limit(b), b)
 	}
@@ -112,8 +117,7 @@ func (r *relayConn) WriteTo(b []byte, to net.Addr) (int, error) {
 	if !ok {
 		return 0, net.ErrWriteToConnected
 	}
-	if r.out != nil && !r.out.AllowN(time.Now(), len(b)) {
-		s.stats.OverBandwidth.Add(int64(len(b)))
+	if !r.mayRelay(r.out, len(b)) {
 		return len(b), nil
 	}
 	peer := udp.AddrPort()
@@ -143,8 +147,7 @@ func (r *relayConn) ReadFrom(b []byte) (int, net.Addr, error) {
 			}
 			continue // of one packet
 		}
-		if r.in != nil && !r.in.AllowN(time.Now(), n) {
-			s.stats.OverBandwidth.Add(int64(n))
+		if !r.mayRelay(r.in, n) {
 			continue
 		}
 		s.stats.FromPeers.Add(int64(n))
@@ -156,6 +159,27 @@ func (r *relayConn) ReadFrom(b []byte) (int, net.Addr, error) {
 		}
 		return n, from, nil
 	}
+}
+
+// mayRelay spends n bytes of every bound that is on them, or counts them as dropped. Congestion
+// control makes browsers send less then, as on any line that is too thin.
+func (r *relayConn) mayRelay(allocation *rate.Limiter, n int) bool {
+	dropped := &r.server.stats.Dropped
+	if allocation != nil && !allocation.AllowN(time.Now(), n) {
+		dropped.Allocation.Add(int64(n))
+		return false
+	}
+	switch r.server.sums.take(limits.Payer{IP: *r.client.Load(), Person: r.user}, n) {
+	case limits.Person:
+		dropped.Participant.Add(int64(n))
+	case limits.Network, limits.Site:
+		dropped.Address.Add(int64(n))
+	case limits.Server:
+		dropped.Server.Add(int64(n))
+	default:
+		return true
+	}
+	return false
 }
 
 func (s *Server) relayAt(at netip.AddrPort) *relayConn {

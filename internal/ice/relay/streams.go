@@ -15,6 +15,7 @@ const (
 	streamSilence  = 12 * time.Minute // an allocation is refreshed at least every ten
 	writeTimeout   = 10 * time.Second
 	streamsPerIP   = 256
+	streamsPerSite = 4 * streamsPerIP
 	streamsAtOnce  = 4096
 	largestMessage = 1500 // the library's buffer has 1600
 	// The library takes what is shorter for the beginning of something longer. Media is never so short.
@@ -65,6 +66,7 @@ func (l *streams) Accept() (net.Conn, error) {
 type stream struct {
 	net.Conn
 	server *Server
+	leave  func() // gives its place back
 	once   sync.Once
 
 	// Of the library's reader.
@@ -73,15 +75,17 @@ type stream struct {
 }
 
 func (s *Server) stream(conn net.Conn) *stream {
-	ip := network(addrOf(conn.RemoteAddr()))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || len(s.streams) >= streamsAtOnce || s.perIP[ip] >= streamsPerIP {
+	if s.closed {
 		return nil
 	}
-	c := &stream{Conn: conn, server: s}
-	s.streams[c] = ip
-	s.perIP[ip]++
+	leave, _, ok := s.places.Enter(addrOf(conn.RemoteAddr()))
+	if !ok {
+		return nil
+	}
+	c := &stream{Conn: conn, server: s, leave: leave}
+	s.streams[c] = struct{}{}
 	s.running.Add(1)
 	return c
 }
@@ -90,12 +94,9 @@ func (c *stream) Close() error {
 	c.once.Do(func() {
 		s := c.server
 		s.mu.Lock()
-		ip := s.streams[c]
 		delete(s.streams, c)
-		if s.perIP[ip]--; s.perIP[ip] == 0 {
-			delete(s.perIP, ip)
-		}
 		s.mu.Unlock()
+		c.leave()
 		_ = c.Conn.Close() // nobody asks
 		s.running.Done()
 	})
