@@ -40,7 +40,7 @@ type Config struct {
 	PublicURL     string `name:"public-url" env:"SIGNALD_PUBLIC_URL" placeholder:"URL" help:"Scheme and host of links to meetings, if not those of the request. Example: https://meet.example.org." group:"Network"`
 	BasePath      string `env:"SIGNALD_BASE_PATH" placeholder:"PATH" help:"Path below which everything is served. Example: /meet." group:"Network"`
 
-	TrustedProxies []string `env:"SIGNALD_TRUSTED_PROXIES" placeholder:"CIDR,..." help:"Proxies whose X-Forwarded-For is believed. Example: 10.0.0.0/8,127.0.0.1/32." group:"Network"`
+	TrustedProxies []string `env:"SIGNALD_TRUSTED_PROXIES" placeholder:"CIDR,..." help:"Proxies whose X-Forwarded-For is believed: their addresses, not networks in which there are clients, too. Example: 127.0.0.1/32." group:"Network"`
 	AllowedOrigins []string `env:"SIGNALD_ALLOWED_ORIGINS" placeholder:"ORIGIN,..." help:"Origins of other sites whose pages may connect; * is any. Default: the server's own only. Example: https://app.example.org." group:"Network"`
 
 	DatabaseURL string `name:"database-url" env:"SIGNALD_DATABASE_URL" default:"sqlite:signald.db" help:"The database: sqlite:FILE, or postgres://user:password@host/name." group:"Data" secret:"url"`
@@ -445,7 +445,22 @@ func parsePrefix(s string) (netip.Prefix, error) {
 		ip = ip.Unmap()
 		return netip.PrefixFrom(ip, ip.BitLen()), nil
 	}
-	return netip.ParsePrefix(s)
+	p, err := netip.ParsePrefix(s)
+	if err == nil && p.Addr().Is4In6() && p.Bits() >= 96 { // clients' addresses are compared as IPv4
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
+	return p.Masked(), err
+}
+
+// wideProxies are the trusted networks that hold more than proxies, as a rule: clients there can
+// say that they have any address.
+func (c *Config) wideProxies() (wide []string) {
+	for _, p := range c.proxies {
+		if p.Addr().Is4() && p.Bits() < 24 || p.Addr().Is6() && p.Bits() < 112 {
+			wide = append(wide, p.String())
+		}
+	}
+	return wide
 }
 
 // allowOrigin says whether pages of an origin may connect: the server's own, and

@@ -319,6 +319,34 @@ func TestVariablesThatAreNoSettingsAreNamed(t *testing.T) {
 	}
 }
 
+func TestWideTrustedNetworksAreAWarning(t *testing.T) {
+	wide := []string{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "192.0.2.0/23", "0.0.0.0/0", "::ffff:10.0.0.0/104", "fc00::/7", "fd12:3456::/64", "::/0"}
+	narrow := []string{"127.0.0.1/32", "10.0.0.7", "192.0.2.0/24", "::1", "fd12:3456::7/128", "fd12::/112", "::ffff:10.0.0.1/128"}
+	for _, network := range append(wide, narrow...) {
+		config := valid(func(c *Config) { c.TrustedProxies = []string{"127.0.0.1/32", network} })
+		if err := config.Validate(); err != nil {
+			t.Errorf("%s: %v", network, err)
+		}
+		if got := config.wideProxies(); len(got) > 0 != slices.Contains(wide, network) {
+			t.Errorf("%s: warned of %v", network, got)
+		}
+	}
+	const warning = "a wide network is trusted as proxies"
+	if r := start(t, serveArgs(t, "--trusted-proxies=10.0.0.0/8,127.0.0.1/32")); !strings.Contains(r.log.String(), warning) {
+		t.Errorf("log: %s", r.log.String())
+	}
+	if r := start(t, serveArgs(t, "--trusted-proxies=127.0.0.1/32")); strings.Contains(r.log.String(), warning) {
+		t.Errorf("log: %s", r.log.String())
+	}
+}
+
+func TestMappedTrustedNetworksAreIPv4(t *testing.T) {
+	config := valid(func(c *Config) { c.TrustedProxies = []string{"::ffff:192.0.2.0/120"} })
+	if err := config.Validate(); err != nil || config.proxies[0].String() != "192.0.2.0/24" {
+		t.Errorf("%v, %v", config.proxies, err)
+	}
+}
+
 // valid is a configuration without problems.
 func valid(change func(*Config)) *Config {
 	c := &Config{

@@ -127,6 +127,9 @@ func (s *serveCommand) run(ctx context.Context, stdout, stderr io.Writer) int {
 	for _, name := range misspelt() {
 		log.Warn().Str("variable", name).Msg("there is no such setting")
 	}
+	if wide := s.wideProxies(); len(wide) > 0 {
+		log.Warn().Strs("networks", wide).Msg("a wide network is trusted as proxies")
+	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	srv, err := build(ctx, &s.Config, log)
