@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"net/netip"
-	"time"
 
 	"signald/internal/calls"
 	"signald/internal/cluster"
@@ -52,22 +51,3 @@ func (f fromOthers) Sockets(node string, ip netip.Prefix, n int) { f.elsewhere.N
 func (f fromOthers) Guessed(ip netip.Addr)                       { f.guesses.TakeQuietly(ip) }
 func (f fromOthers) FailedLogin(ip netip.Addr)                   { f.logins.TakeQuietly(ip) }
 func (f fromOthers) Missed()                                     { f.participants.Missed() }
-
-// repeatCounts is how often the other nodes are told again how many sockets each
-// address has here: Redis may have lost it.
-const repeatCounts = 10 * time.Second
-
-func (s *server) repeatCounts(ctx context.Context) {
-	every := time.NewTicker(repeatCounts)
-	defer every.Stop()
-	for {
-		select {
-		case <-every.C:
-			for ip, n := range s.sockets.CountPerIP() {
-				s.others.Sockets(ip, n)
-			}
-		case <-ctx.Done():
-			return
-		}
-	}
-}

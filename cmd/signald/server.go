@@ -59,6 +59,7 @@ type server struct {
 	tls          *tls.Config   // nil: plain HTTP
 	relay        *relay.Server // nil: no TURN server inside
 	http         *http.Server
+	metrics      *metrics.Metrics
 	listener     *listener
 	connections  *connections
 	operator     *operator
@@ -93,6 +94,7 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 		return nil, fmt.Errorf("open the database of SIGNALD_DATABASE_URL: %w", err)
 	}
 	counted := metrics.New(version)
+	s.metrics = counted
 	db := observedStore{s.store, counted, c.databaseSystem()}
 	if err := s.openWebhooks(ctx, db, counted); err != nil {
 		return nil, err
@@ -121,7 +123,7 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 	if err := s.participants.Register(ctx); err != nil {
 		return nil, fmt.Errorf("register with the database: %w", err)
 	}
-	s.elsewhere = limits.NewElsewhere(3 * repeatCounts)
+	s.elsewhere = limits.NewElsewhere(3 * repeatCountsEvery)
 	var certificates *autocert.Manager
 	if s.tls, certificates, err = newTLS(c, log); err != nil {
 		return nil, err
@@ -202,13 +204,10 @@ func (s *server) Serve(ctx context.Context, stopping func()) error {
 	defer s.flushTraces()
 	background, stopBackground := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	running.Go(func() { s.participants.Run(background) })
+	running.Go(func() { s.runUpkeep(background) })
 	running.Go(func() { s.places.Run(background) })
 	running.Go(func() { s.others.Run(background, fromOthers{s}) })
-	running.Go(func() { s.repeatCounts(background) })
 	running.Go(func() { s.runWebhooks(background) })
-	running.Go(func() { s.pruneAudit(background) })
-	running.Go(func() { s.dropStrangers(background) })
 	running.Go(s.operator.serve)
 	running.Go(s.redirector.serve)
 	defer running.Wait()

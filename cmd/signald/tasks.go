@@ -110,29 +110,3 @@ func (hashCommand) run(stdin io.Reader, stdout, stderr io.Writer) int {
 	fmt.Fprintln(stdout, hash)
 	return 0
 }
-
-// pruneEvery is how often the audit is looked through for rows that are too old.
-const pruneEvery = time.Hour
-
-// pruneAudit deletes old rows of the audit, if they are not kept for ever.
-func (s *server) pruneAudit(ctx context.Context) {
-	if s.config.AuditRetention == 0 {
-		return
-	}
-	every := time.NewTicker(pruneEvery)
-	defer every.Stop()
-	for {
-		n, err := s.store.PruneAudit(ctx, time.Now().Add(-s.config.AuditRetention))
-		switch {
-		case err != nil && ctx.Err() == nil:
-			s.log.Warn().Err(err).Msg("old rows of the audit not deleted: if the database's role may not, run signald audit prune as its owner")
-		case n > 0:
-			s.log.Info().Int64("rows", n).Msg("old rows of the audit deleted")
-		}
-		select {
-		case <-every.C:
-		case <-ctx.Done():
-			return
-		}
-	}
-}

@@ -53,31 +53,6 @@ func (s *server) iceServers(ctx context.Context, db observedStore) (ice.Config, 
 	return servers, nil
 }
 
-// dropStrangersEvery is how soon who has left a meeting, or was thrown out, relays no more.
-const dropStrangersEvery = 5 * time.Second
-
-// dropStrangers goes on until the context ends.
-func (s *server) dropStrangers(ctx context.Context) {
-	if s.relay == nil {
-		return
-	}
-	every := time.NewTicker(dropStrangersEvery)
-	defer every.Stop()
-	for {
-		select {
-		case <-every.C:
-		case <-ctx.Done():
-			return
-		}
-		switch n, err := s.relay.DropStrangers(ctx); {
-		case err != nil && ctx.Err() == nil:
-			s.log.Debug().Err(err).Msg("who relays was not compared with who is in a meeting") // the next time it will be
-		case n > 0:
-			s.log.Debug().Int("allocations", n).Msg("TURN ended for those who have left")
-		}
-	}
-}
-
 // publicHost is the name by which browsers find this host.
 func (c *Config) publicHost(ip netip.Addr) string {
 	if c.Domain != "" {

@@ -19,6 +19,7 @@ import (
 	"signald/internal/socketio"
 	"signald/internal/store"
 	"signald/internal/testsqlite"
+	"signald/internal/upkeep"
 )
 
 // mute is a store that does what it is asked and, when told so, says that it is away.
@@ -77,7 +78,7 @@ func TestMessageThatWasStoredUnansweredIsToldOnce(t *testing.T) {
 	people := participants.New(db, all, participants.Options{NodeID: "n", Alone: true, Grace: time.Minute, Log: zerolog.Nop()})
 	running, stop := context.WithCancel(ctx)
 	var sweeping sync.WaitGroup
-	sweeping.Go(func() { people.Run(running) })
+	sweeping.Go(func() { upkeep.Runner{Log: zerolog.Nop()}.Run(running, people.Tasks()...) })
 	t.Cleanup(func() { stop(); sweeping.Wait() })
 	join := func(user string) (*participants.Seat, *box) {
 		b := &box{}

@@ -3,7 +3,6 @@ package e2e
 import (
 	"errors"
 	"net/http"
-	"net/url"
 	"os/exec"
 	"strings"
 	"testing"
@@ -12,7 +11,6 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"signald/internal/testnode"
-	"signald/internal/testpg"
 	"signald/internal/testproc"
 )
 
@@ -37,23 +35,7 @@ func tool(t *testing.T, program string, arguments ...string) {
 // TestServerWithTheGrantsOfDeployWorksAndCannotChangeTheAudit: nor can it undo what forbids it.
 func TestServerWithTheGrantsOfDeployWorksAndCannotChangeTheAudit(t *testing.T) {
 	t.Parallel()
-	super := testpg.New(t).URL // roles belong to a whole server
-	login := func(role string) string {
-		u, err := url.Parse(super)
-		if err != nil {
-			t.Fatal(err)
-		}
-		u.User = url.UserPassword(role, "pw")
-		return u.String()
-	}
-	psql(t, "-v", "owner_password=pw", "-v", "server_password=pw", "-v", "auditor_password=pw", "-f", "../../deploy/postgres/roles.sql", super)
-	migrate := testnode.Run(t, "migrate", "--database-url="+login("signald_owner"))
-	if migrate.Code != 0 {
-		t.Fatalf("%+v", migrate)
-	}
-	for range 2 { // again does no harm
-		psql(t, "-f", "../../deploy/postgres/grants.sql", login("signald_owner"))
-	}
+	login := roles(t)
 
 	r := newReceiver(t)
 	r.up()

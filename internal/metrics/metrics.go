@@ -31,6 +31,10 @@ type Metrics struct {
 	redisHandling           *prometheus.HistogramVec
 	redisErrors             *prometheus.CounterVec
 
+	tasks    *prometheus.CounterVec
+	failing  *prometheus.GaugeVec
+	taskTook *prometheus.HistogramVec
+
 	webhooks        *prometheus.HistogramVec
 	webhooksGivenUp atomic.Int64
 	webhooksPending atomic.Int64
@@ -62,6 +66,12 @@ func New(version string) *Metrics {
 	m.redisHandling = histogram("redis_call_duration_seconds", "Time that Redis took, by call: publish, or round_trip, of a message of ours back to us.", "call")
 	m.redisErrors = counter("redis_errors_total", "Calls that Redis could not do, by call.", "call")
 	m.lookups = counter("geo_lookups_total", "Lookups of addresses, by result: known or unknown.", "result")
+	m.tasks = counter("upkeep_runs_total", "Runs of what the server does again and again, by task and result: ok, or failed and to be tried again.", "task", "result")
+	m.taskTook = histogram("upkeep_duration_seconds", "Time that a run of a task took.", "task")
+	m.failing = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: "signald", Name: "upkeep_failing", Help: "1 for a task whose last run failed.",
+	}, []string{"task"})
+	m.registry.MustRegister(m.failing)
 	m.gauge("build_info", "Always 1; the label says which version runs.", func() float64 { return 1 }, prometheus.Labels{"version": version})
 	m.registry.MustRegister(
 		collectors.NewGoCollector(),
@@ -258,6 +268,17 @@ func (m *Metrics) RedisCall(call string, took time.Duration, err error) {
 	if err != nil {
 		failed.Inc()
 	}
+}
+
+// TaskRan counts a run of a task of upkeep.
+func (m *Metrics) TaskRan(task string, took time.Duration, err error) {
+	result, failing := "ok", 0.
+	if err != nil {
+		result, failing = "failed", 1
+	}
+	m.tasks.WithLabelValues(task, result).Inc()
+	m.taskTook.WithLabelValues(task).Observe(took.Seconds())
+	m.failing.WithLabelValues(task).Set(failing)
 }
 
 // GeoLookup counts a lookup of an address.

@@ -49,6 +49,8 @@ func full(t *testing.T) *Metrics {
 	m.RedisCall("publish", time.Millisecond, nil)
 	m.RedisCall("publish", time.Millisecond, errors.New("reset"))
 	m.GeoLookup(true)
+	m.TaskRan("reap_away", time.Millisecond, nil)
+	m.TaskRan("purge_messages", time.Millisecond, errors.New("denied"))
 	m.WebhookTried(true, time.Millisecond)
 	m.WebhooksGivenUp(2)
 	m.WebhooksPending(5, 90*time.Second)

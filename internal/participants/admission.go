@@ -217,11 +217,7 @@ func (a *admission) undo() departure {
 }
 
 // owes reports whether a return with this token is yet to be undone.
-func (s *Service) owes(token []byte) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.ContainsFunc(slices.Concat(s.late, s.retrying), func(d departure) bool { return d.token == string(token) })
-}
+func (s *Service) owes(token []byte) bool { return s.late.holds(string(token)) }
 
 // resume gives the seat of a token to this connection; the token is used up.
 func (a *admission) resume(ctx context.Context, tx *store.Tx) error {

@@ -3,6 +3,8 @@ package participants
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 
 	"signald/internal/fault"
 	"signald/internal/protocol"
@@ -63,20 +65,23 @@ func (s *Service) settle(ctx context.Context, meetingID string, changes []rooms.
 // retryDoubtful reads the rosters of which nobody knows what became of a change.
 func (s *Service) retryDoubtful(ctx context.Context) error {
 	s.mu.Lock()
-	doubtful := s.doubtful
-	s.doubtful = map[string]bool{}
+	doubtful := slices.Collect(maps.Keys(s.doubtful))
 	s.mu.Unlock()
-	for id := range doubtful {
-		if err := s.rooms.Refresh(ctx, id); err != nil && !errors.Is(err, store.ErrMeetingNotFound) {
-			s.mu.Lock()
-			for id := range doubtful { // some only once more
-				s.doubtful[id] = true
-			}
-			s.mu.Unlock()
-			return err
+	return each(ctx, doubtful, func(id string) error {
+		s.mu.Lock()
+		delete(s.doubtful, id) // before it is read: what is doubted meanwhile is read again
+		s.mu.Unlock()
+		err := s.rooms.Refresh(ctx, id)
+		if errors.Is(err, store.ErrMeetingNotFound) {
+			return nil
 		}
-	}
-	return nil
+		if err != nil {
+			s.mu.Lock()
+			s.doubtful[id] = true
+			s.mu.Unlock()
+		}
+		return err
+	})
 }
 
 // Control changes what the meeting allows. What is forbidden is switched off.

@@ -3,7 +3,6 @@ package participants
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -175,24 +174,6 @@ func (s *Service) depart(ctx context.Context, d departure) error {
 		s.postpone(d)
 	}
 	return translate(err)
-}
-
-// postpone keeps a departure for the next sweep; the same one only once, however
-// often it fails.
-func (s *Service) postpone(d departure) {
-	d.again = true
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !slices.Contains(s.late, d) {
-		s.late = append(s.late, d)
-	}
-}
-
-// Late is how many departures wait for the store.
-func (s *Service) Late() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.late)
 }
 
 // Stats counts, since the start, what this node did for participants that could not do it themselves.

@@ -149,11 +149,11 @@ func TestEachAbsenceHasAGraceOfItsOwn(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		create(t, db, "k")
 		s := serve(t, db)
-		since := participants.Since{}
+		since := s.Away()
 		g := s.join(protocol.Join{})
 		awayForLong := func() {
 			s.Disconnected(context.Background(), g.Seat, "")
-			s.Sweep(context.Background(), since)
+			s.Sweep(context.Background())
 			for key := range since {
 				since[key] = time.Now().Add(-time.Hour)
 			}
@@ -164,11 +164,11 @@ func TestEachAbsenceHasAGraceOfItsOwn(t *testing.T) {
 		if _, stored := row(t, db, g.Seat.PeerID); !stored {
 			t.Fatal("the second absence was counted from the first one on")
 		}
-		s.Sweep(context.Background(), since)
+		s.Sweep(context.Background())
 		if _, stored := row(t, db, g.Seat.PeerID); stored {
 			t.Error("the grace is over and it is still there")
 		}
-		s.Sweep(context.Background(), since)
+		s.Sweep(context.Background())
 		if len(since) != 0 {
 			t.Errorf("%v is still remembered", since)
 		}
@@ -330,9 +330,10 @@ func TestManyLeftoversAreAllAwayAtOnceAndTheirGraceRuns(t *testing.T) {
 				return nil
 			}))
 		}
-		s, since := serve(t, db), participants.Since{}
+		s := serve(t, db)
+		since := s.Away()
 		eventually(t, "all are seen away", func() bool {
-			s.Sweep(context.Background(), since) // one is enough, unless the machine is too slow for it
+			s.Sweep(context.Background()) // one is enough, unless the machine is too slow for it
 			return len(since) == many
 		})
 	})
@@ -488,8 +489,8 @@ func TestClockThatJumpsEndsNoLeaseAndNoGrace(t *testing.T) {
 					return tx.Update(ctx, p)
 				}))
 
-				began, since := time.Now(), participants.Since{}
-				sweep := func() { s.Sweep(context.Background(), since) }
+				began := time.Now()
+				sweep := func() { s.Sweep(context.Background()) }
 				sweep()
 				state := func() string { p, _ := row(t, db, theirs.Seat.PeerID); return p.State }
 				if _, stored := row(t, db, gone.Seat.PeerID); !stored || state() != store.Online {

@@ -2,13 +2,51 @@ package participants
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"signald/internal/store"
 )
 
-// Since is what a Run remembers of who is away.
+// Since is what a Service remembers of participants that are away.
 type Since = map[store.Presence]time.Time
 
-// Sweep is one round of Run. What it put off shows in Late.
-func (s *Service) Sweep(ctx context.Context, since Since) { _ = s.sweep(ctx, since) }
+// Away is what the Service remembers.
+func (s *Service) Away() Since { return s.since }
+
+// Sweep is one run of every task. What it put off shows in Late.
+func (s *Service) Sweep(ctx context.Context) {
+	for _, t := range s.Tasks() {
+		_ = t.Run(ctx)
+	}
+}
+
+// Survivor is the node that looks after what is left in a meeting.
+func Survivor(meetingID string, live []string) string { return survivor(meetingID, live) }
+
+// Late is a list of late departures, for benchmarks.
+type Late struct{ late }
+
+// NewLate makes one with so many departures.
+func NewLate(n int) *Late {
+	l := &Late{}
+	for i := range n {
+		l.add(nth(i))
+	}
+	return l
+}
+
+// AddAndAsk adds a departure, asks for its token, and takes the first one out.
+func (l *Late) AddAndAsk(i int) {
+	d := nth(l.len() + i)
+	l.add(d)
+	if !l.holds(d.token) {
+		panic("a departure is lost")
+	}
+	first, _ := l.next()
+	l.tried(first)
+}
+
+func nth(i int) departure {
+	return departure{meetingID: "meeting", peerID: "p_" + strconv.Itoa(i), connID: "c" + strconv.Itoa(i), away: true, token: strconv.Itoa(i)}
+}

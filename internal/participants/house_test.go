@@ -26,6 +26,7 @@ import (
 	"signald/internal/store"
 	"signald/internal/testpg"
 	"signald/internal/testsqlite"
+	"signald/internal/upkeep"
 )
 
 func TestMain(m *testing.M) {
@@ -254,16 +255,27 @@ func oneOfMany(o *options) { o.Alone = false }
 func on(s participants.Store) func(*options) { return func(o *options) { o.store = s } }
 
 // sweep is one round of the clean-ups.
-func (s *server) sweep() { s.Sweep(context.Background(), participants.Since{}) }
+func (s *server) sweep() { s.Sweep(context.Background()) }
 
 // run runs the clean-ups until stop, or until the test ends.
 func (s *server) run() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	running.Go(func() { s.Run(ctx) })
+	running.Go(func() {
+		upkeep.Runner{Log: zerolog.Nop()}.Run(ctx, s.Tasks()...)
+		s.Forget()
+	})
 	stop = func() { cancel(); running.Wait() }
 	s.t.Cleanup(stop)
 	return stop
+}
+
+// renewOnly is run of a node that only renews its lease.
+func (s *server) renewOnly() {
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { upkeep.Runner{Log: zerolog.Nop()}.Run(ctx, s.Tasks()[0]) })
+	s.t.Cleanup(func() { cancel(); running.Wait() })
 }
 
 var connections atomic.Int64
@@ -389,6 +401,13 @@ func (f *flaky) InMeeting(ctx context.Context, id string, fn func(context.Contex
 	}
 }
 
+// transactions is how many have begun.
+func (f *flaky) transactions() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.begun
+}
+
 func (f *flaky) RegisterNode(ctx context.Context, id string) error {
 	f.nodes.Add(1)
 	return f.Store.RegisterNode(ctx, id)
@@ -401,8 +420,11 @@ func (f *flaky) Nodes(ctx context.Context) (map[string]time.Time, error) {
 			nodes[id] = seen.Add(time.Duration(jump))
 		}
 	}
-	if looked := f.looked; looked != nil {
-		f.looked = nil
+	f.mu.Lock()
+	looked := f.looked
+	f.looked = nil
+	f.mu.Unlock()
+	if looked != nil {
 		looked()
 	}
 	return nodes, err

@@ -3,6 +3,7 @@ package participants
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"signald/internal/fault"
@@ -277,50 +278,39 @@ func waiterOf(w store.Waiting) rooms.Waiter {
 	return waiter
 }
 
-// clearLobbies takes out of the lobbies whose connection has been gone for the
+// clearLobbies takes places out of the lobbies whose connection has been gone for the
 // grace time, here or with its node.
 func (s *Service) clearLobbies(ctx context.Context) error {
-	var others []string
-	if !s.opts.Alone {
-		if time.Since(s.healthy) < lease {
-			return nil // see adoptAbandoned
-		}
-		live, err := s.live(ctx)
-		if err != nil {
-			return err
-		}
-		for _, node := range live {
-			if node != s.opts.NodeID {
-				others = append(others, node)
-			}
-		}
+	live, err := s.liveNodes(ctx)
+	if err != nil {
+		return err
 	}
+	if !s.opts.Alone && time.Since(s.outage.over()) < lease {
+		return nil // see adoptAbandoned
+	}
+	others := slices.DeleteFunc(slices.Clone(live), func(node string) bool { return node == s.opts.NodeID })
 	suspects, err := s.store.Gone(ctx, others, sweepLimit)
 	if err != nil {
 		return err
 	}
-	since := s.gone
-	s.gone = make(map[store.Gone]time.Time, len(suspects))
+	seen := make(map[store.Gone]bool, len(suspects))
+	var due []store.Gone
 	for _, g := range suspects {
 		if s.waitsHere(g) {
 			continue
 		}
-		first, known := since[g]
-		if !known {
-			first = time.Now()
-		}
-		s.gone[g] = first
-		if time.Since(first) < s.opts.Grace {
-			continue
-		}
-		err := s.dropWaiting(ctx, g.MeetingID, func(at store.Waiting) bool {
-			return at.TicketID == g.TicketID && at.ConnID == g.ConnID
-		})
-		if err != nil {
-			return err
+		seen[g] = true
+		over := s.gone.age(g, s.outage.over()) - s.opts.Grace
+		if over >= survivorsTime || over >= 0 && survivor(g.MeetingID, live) == s.opts.NodeID {
+			due = append(due, g)
 		}
 	}
-	return nil
+	s.gone.keep(seen)
+	return each(ctx, due, func(g store.Gone) error {
+		return s.dropWaiting(ctx, g.MeetingID, func(at store.Waiting) bool {
+			return at.TicketID == g.TicketID && at.ConnID == g.ConnID
+		})
+	})
 }
 
 func (s *Service) waitsHere(g store.Gone) bool {
@@ -350,24 +340,4 @@ func (s *Service) dropWaiting(ctx context.Context, meetingID string, about func(
 		return nil
 	}
 	return s.settle(ctx, meetingID, changes, err)
-}
-
-// How often what has had its time is deleted. Messages are the dearest of it to those who wrote them; the
-// rest comes with tidying up the database's files.
-const (
-	purgeMessagesEvery = 10 * time.Second
-	purgeEvery         = time.Minute
-)
-
-func (s *Service) purge(ctx context.Context) error {
-	now := time.Now()
-	switch {
-	case now.Sub(s.purged) >= purgeEvery:
-		s.purged, s.purgedMessages = now, now
-		return s.store.Purge(ctx, now)
-	case now.Sub(s.purgedMessages) >= purgeMessagesEvery:
-		s.purgedMessages = now
-		return s.store.PurgeMessages(ctx, now)
-	}
-	return nil
 }

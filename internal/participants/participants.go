@@ -98,28 +98,27 @@ type Service struct {
 	rooms *rooms.Rooms
 	opts  Options
 
-	missed         atomic.Bool      // messages of other nodes may be lost
-	compared       time.Time        // Run's own
-	healthy        time.Time        // Run's own: since when the store has answered every sweep
-	behind         map[string]int64 // Run's own: rosters that were behind, and what they were behind of
-	leases         map[string]sign  // Run's own: of all nodes
-	purged         time.Time        // Run's own
-	purgedMessages time.Time        // Run's own
+	missed atomic.Bool // messages of other nodes may be lost
+	outage outage
+	leases leases
+	late   late
+	stats  Stats
 
-	gone map[store.Gone]time.Time // Run's own: since when they were seen so
+	// each of one task of Tasks alone
+	compared  time.Time
+	behind    map[string]int64          // rosters that were behind, and what they were behind of
+	abandoned sightings[string]         // connections of dead nodes
+	since     sightings[store.Presence] // participants that are away
+	gone      sightings[store.Gone]     // places in lobbies whose connection is gone
 
-	stats Stats
-
-	mu       sync.Mutex
-	late     []departure // those that the store could not take yet
-	retrying []departure // of those, what is being tried right now
-	owed     []debt      // what other nodes still hold for participants of this one
+	mu   sync.Mutex
+	owed []debt // what other nodes still hold for participants of this one
 
 	doubtful map[string]bool   // meetings of which a change may have been made unanswered
 	waits    map[string]string // tickets that wait at this node, and their connections
 }
 
-// New makes a Service. Run does its clean-ups.
+// New makes a Service, whose Tasks are to be run.
 func New(s Store, r *rooms.Rooms, opts Options) *Service {
 	if opts.Cluster == nil {
 		opts.Cluster = cluster.Alone{}
@@ -130,7 +129,11 @@ func New(s Store, r *rooms.Rooms, opts Options) *Service {
 	if opts.Country == nil {
 		opts.Country = func(netip.Addr) string { return "" }
 	}
-	return &Service{store: s, rooms: r, opts: opts, leases: map[string]sign{}, gone: map[store.Gone]time.Time{}, doubtful: map[string]bool{}, waits: map[string]string{}}
+	return &Service{
+		store: s, rooms: r, opts: opts, leases: leases{signs: map[string]sign{}},
+		abandoned: sightings[string]{}, since: sightings[store.Presence]{}, gone: sightings[store.Gone]{},
+		doubtful: map[string]bool{}, waits: map[string]string{},
+	}
 }
 
 // Connection is what joins: one connection of one client.

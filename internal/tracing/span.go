@@ -19,6 +19,7 @@ const (
 	Client   = trace.SpanKindClient
 	Producer = trace.SpanKindProducer
 	Consumer = trace.SpanKindConsumer
+	Internal = trace.SpanKindInternal
 )
 
 // The attributes that others set; their names are those of OpenTelemetry's semantic conventions, ours begin with signald.

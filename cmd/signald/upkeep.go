@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"signald/internal/upkeep"
+)
+
+const (
+	repeatCountsEvery  = 10 * time.Second // Redis may have lost what other nodes were told
+	dropStrangersEvery = 5 * time.Second  // a participant that has left relays no more after it
+	pruneEvery         = time.Hour
+)
+
+// tasks are all that this server does again and again.
+func (s *server) tasks() []upkeep.Task {
+	tasks := append(s.participants.Tasks(), upkeep.Task{Name: "repeat_counts", Every: repeatCountsEvery, Run: s.repeatCounts})
+	if s.relay != nil {
+		tasks = append(tasks, upkeep.Task{Name: "drop_strangers", Every: dropStrangersEvery, Run: s.dropStrangers})
+	}
+	if s.config.AuditRetention > 0 {
+		tasks = append(tasks, upkeep.Task{Name: "prune_audit", Every: pruneEvery, Run: s.pruneAudit})
+	}
+	return tasks
+}
+
+// runUpkeep runs the tasks until ctx ends, and gives up the node's lease then.
+func (s *server) runUpkeep(ctx context.Context) {
+	upkeep.Runner{Observer: s.metrics, Tracer: s.tracer, Log: s.log}.Run(ctx, s.tasks()...)
+	s.participants.Forget()
+}
+
+// repeatCounts tells the other nodes again how many sockets each address has here.
+func (s *server) repeatCounts(context.Context) error {
+	for ip, n := range s.sockets.CountPerIP() {
+		s.others.Sockets(ip, n)
+	}
+	return nil
+}
+
+// dropStrangers ends the relays of participants that have left, or were removed.
+func (s *server) dropStrangers(ctx context.Context) error {
+	n, err := s.relay.DropStrangers(ctx)
+	if n > 0 {
+		s.log.Debug().Int("allocations", n).Msg("TURN ended for participants that have left")
+	}
+	return err
+}
+
+// pruneAudit deletes rows of the audit that are older than they are to be kept.
+func (s *server) pruneAudit(ctx context.Context) error {
+	n, err := s.store.PruneAudit(ctx, time.Now().Add(-s.config.AuditRetention))
+	if n > 0 {
+		s.log.Info().Int64("rows", n).Msg("old rows of the audit deleted")
+	}
+	if err != nil {
+		return fmt.Errorf("%w; if the database's role may not delete them, run signald audit prune as its owner", err)
+	}
+	return nil
+}

@@ -1,0 +1,179 @@
+package e2e
+
+import (
+	"net/url"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"signald/internal/client"
+	"signald/internal/testnode"
+	"signald/internal/testpg"
+)
+
+// roles is a database as deploy/postgres sets it up: login is the URL of one of its roles.
+func roles(t *testing.T) (login func(role string) string) {
+	t.Helper()
+	super := testpg.New(t).URL // roles belong to a whole server
+	login = func(role string) string {
+		u, err := url.Parse(super)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.User = url.UserPassword(role, "pw")
+		return u.String()
+	}
+	psql(t, "-v", "owner_password=pw", "-v", "server_password=pw", "-v", "auditor_password=pw", "-f", "../../deploy/postgres/roles.sql", super)
+	migrate := testnode.Run(t, "migrate", "--database-url="+login("signald_owner"))
+	if migrate.Code != 0 {
+		t.Fatalf("%+v", migrate)
+	}
+	for range 2 { // again does no harm
+		psql(t, "-f", "../../deploy/postgres/grants.sql", login("signald_owner"))
+	}
+	return login
+}
+
+// The server reads and writes every table, as deploy/postgres/grants.sql says, but for those of
+// the audit, which it can only add to.
+func TestEveryTableOfTheSchemaIsGranted(t *testing.T) {
+	t.Parallel()
+	auditOnly := map[string]string{
+		"meetings": "INSERT,SELECT", "audit_events": "INSERT,SELECT",
+		"meetings_head": "SELECT,UPDATE", "audit_events_head": "SELECT,UPDATE",
+		"audit_anchors": "SELECT", "goose_db_version": "SELECT",
+	}
+	login := roles(t)
+	conn, err := pgx.Connect(ctx(t), login("signald_owner"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(ctx(t)) }()
+	rows, err := conn.Query(ctx(t), `SELECT c.relname, c.relkind::text, coalesce((
+			SELECT string_agg(DISTINCT a.privilege_type, ',') FROM aclexplode(c.relacl) a WHERE a.grantee = 'signald'::regrole), '')
+		FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'S')
+			AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'i')`) // but identity columns' own
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables := 0
+	var name, kind, has string
+	if _, err := pgx.ForEachRow(rows, []any{&name, &kind, &has}, func() error {
+		if kind == "S" { // what a serial column is counted by; goose's own is the owner's alone
+			if name != "goose_db_version_id_seq" {
+				t.Errorf("sequence %s: grants.sql has to say who may use it, or the column is an identity", name)
+			}
+			return nil
+		}
+		tables++
+		want := "DELETE,INSERT,SELECT,UPDATE"
+		if only, isAudit := auditOnly[name]; isAudit {
+			want = only
+			delete(auditOnly, name)
+		}
+		if has != want {
+			t.Errorf("table %s: the server has %q, want %q", name, has, want)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if tables < 15 || len(auditOnly) > 0 {
+		t.Errorf("%d tables; not found: %v", tables, auditOnly)
+	}
+}
+
+// grants.sql names tables that there are, each once for a role.
+func TestGrantsNameTablesOnce(t *testing.T) {
+	t.Parallel()
+	b, err := os.ReadFile("../../deploy/postgres/grants.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, role := range []string{"signald", "signald_auditor"} {
+		var all []string
+		for _, m := range regexp.MustCompile(`GRANT [A-Z, ]+ ON ([a-z_, ]+) TO `+role+`;`).FindAllStringSubmatch(string(b), -1) {
+			all = append(all, strings.Split(m[1], ", ")...)
+		}
+		slices.Sort(all)
+		if len(all) < 6 || len(slices.Compact(slices.Clone(all))) != len(all) {
+			t.Errorf("%s: %v", role, all)
+		}
+	}
+}
+
+// What happens to participants without their doing, and where rows are deleted, under the roles
+// of deploy/postgres: a right that is missing shows there, in the background.
+func TestNobodyStaysUnderTheRolesOfDeploy(t *testing.T) {
+	t.Parallel()
+	login := roles(t)
+	n := testnode.Start(t, "SIGNALD_DATABASE_URL="+login("signald"), "SIGNALD_GRACE=1s", "SIGNALD_AUDIT_EVENTS=actions,logins")
+	for name, options := range map[string]map[string]any{
+		"plain":            nil,
+		"keeps its chat":   {"retention_s": 1},
+		"keeps attendance": {"attendance": true, "retention_s": 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := meeting(t, n, options)
+			host := as(m, "host")
+			host.HostKey = m.HostKey
+			a, b, c := join(t, n, host, nil), join(t, n, as(m, "b"), nil), join(t, n, as(m, "c"), nil)
+			sees(t, a, map[string]string{"b": "online", "c": "online"})
+			for _, p := range []*client.Participant{a, b, c} {
+				if err := p.Conn().Call(ctx(t), "chat", map[string]any{"client_id": "1", "text": "hello"}, nil); err != nil {
+					t.Error(err)
+				}
+			}
+			b.Conn().Kill()
+			sees(t, a, map[string]string{"c": "online"}) // b was away, and is out
+			if err := c.Leave(ctx(t)); err != nil {
+				t.Error(err)
+			}
+			past := as(m, "c")
+			past.PastToken = c.Joined().ResumeToken
+			c = join(t, n, past, nil)
+			a.Conn().Kill()
+			back := host
+			back.ResumeToken = a.Joined().ResumeToken
+			a = join(t, n, back, nil)
+			if !a.Joined().Resumed {
+				t.Error("the host did not resume")
+			}
+			for _, action := range []string{"kick", "unban"} {
+				if err := a.Conn().Call(ctx(t), "moderate", map[string]any{"action": action, "peer_id": c.PeerID()}, nil); err != nil {
+					t.Errorf("%s: %v", action, err)
+				}
+			}
+			if err := a.Conn().Call(ctx(t), "control", map[string]any{"lobby": true, "password": "p"}, nil); err != nil {
+				t.Error(err)
+			}
+			if err := a.Leave(ctx(t)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	conn, err := pgx.Connect(ctx(t), login("signald_owner"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(ctx(t)) }()
+	for _, table := range []string{"participants", "messages", "chat_readers", "attendance", "bans"} {
+		eventually(t, table+" is empty", 90*time.Second, func() bool {
+			var left int
+			if err := conn.QueryRow(ctx(t), `SELECT count(*) FROM `+table).Scan(&left); err != nil {
+				t.Fatal(err)
+			}
+			return left == 0
+		})
+	}
+	for line := range strings.Lines(n.Log()) {
+		if strings.Contains(line, "denied") || strings.Contains(line, "task fails") || strings.Contains(line, `"level":"error"`) {
+			t.Errorf("in the log: %s", line)
+		}
+	}
+}

@@ -1,0 +1,103 @@
+package participants
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"signald/internal/store"
+	"signald/internal/upkeep"
+)
+
+const (
+	sweepLimit = 10_000          // participants looked at in one run: more than a node has
+	lease      = 4 * time.Second // a node that has not been seen for so long is dead
+
+	// How often what has had its time is deleted. Messages matter most to those who wrote
+	// them; the rest comes with tidying up the database's files.
+	purgeMessagesEvery = 10 * time.Second
+	purgeEvery         = time.Minute
+)
+
+// Tasks are the clean-ups of this node: each looks after one kind of participant, or of what
+// they leave behind, that nobody else looks after.
+func (s *Service) Tasks() []upkeep.Task {
+	tick := min(time.Second, max(s.opts.Grace/4, 50*time.Millisecond))
+	return []upkeep.Task{
+		{Name: "renew_lease", Every: lease / 4, Run: s.renew},
+		{Name: "late_departures", Every: tick, Run: s.retryLate},
+		{Name: "handovers", Every: tick, Run: s.retryOwed},
+		{Name: "doubtful_meetings", Every: tick, Run: s.retryDoubtful},
+		{Name: "compare_rosters", Every: tick, Run: s.compare},
+		{Name: "reclaim_seats", Every: tick, Run: s.reclaim},
+		{Name: "adopt_abandoned", Every: tick, Run: s.adoptAbandoned},
+		{Name: "clear_lobbies", Every: tick, Run: s.clearLobbies},
+		{Name: "reap_away", Every: tick, Run: s.reap},
+		{Name: "purge_messages", Every: purgeMessagesEvery, Run: func(ctx context.Context) error { return s.store.PurgeMessages(ctx, time.Now()) }},
+		{Name: "purge_expired", Every: purgeEvery, Run: func(ctx context.Context) error { return s.store.Purge(ctx, time.Now()) }},
+	}
+}
+
+// outage is when the store did not answer last, as the renewal of the lease has seen. Nobody
+// could come back meanwhile, and no node could renew its lease.
+type outage struct {
+	mu   sync.Mutex
+	last time.Time
+}
+
+func (o *outage) seen() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.last = time.Now()
+}
+
+// over is when the last outage ended.
+func (o *outage) over() time.Time {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.last
+}
+
+// sightings remember since when something has been seen, by the monotonic clock: a wall clock
+// that jumps ends nobody's grace.
+type sightings[K comparable] map[K]time.Time
+
+// age is how long the key has been seen, since the outage at the earliest.
+func (s sightings[K]) age(key K, outage time.Time) time.Duration {
+	now := time.Now()
+	first, known := s[key]
+	if !known {
+		first = now
+	}
+	if first.Before(outage) {
+		first = outage
+	}
+	s[key] = first
+	return now.Sub(first)
+}
+
+// keep forgets what is seen no more.
+func (s sightings[K]) keep(seen map[K]bool) {
+	for key := range s {
+		if !seen[key] {
+			delete(s, key)
+		}
+	}
+}
+
+// each does something for every item, whatever becomes of the others. Once the store is
+// unavailable the rest is left for the next run.
+func each[T any](ctx context.Context, items []T, do func(T) error) error {
+	var failed []error
+	for _, item := range items {
+		err := do(item)
+		if err == nil {
+			continue
+		}
+		if failed = append(failed, err); errors.Is(err, store.ErrUnavailable) || ctx.Err() != nil {
+			break
+		}
+	}
+	return errors.Join(failed...)
+}

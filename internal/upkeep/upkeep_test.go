@@ -1,0 +1,122 @@
+package upkeep_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"signald/internal/upkeep"
+)
+
+// runs counts what an Observer is told.
+type runs struct {
+	mu     sync.Mutex
+	ok     map[string]int
+	failed map[string]int
+}
+
+func (r *runs) TaskRan(task string, _ time.Duration, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err == nil {
+		r.ok[task]++
+	} else {
+		r.failed[task]++
+	}
+}
+
+// during runs tasks for a time of the bubble, and returns what was counted and logged.
+func during(t *testing.T, d time.Duration, tasks ...upkeep.Task) (*runs, string) {
+	t.Helper()
+	counted := &runs{ok: map[string]int{}, failed: map[string]int{}}
+	var log bytes.Buffer
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	defer cancel()
+	upkeep.Runner{Observer: counted, Log: zerolog.New(zerolog.SyncWriter(&log))}.Run(ctx, tasks...)
+	return counted, log.String()
+}
+
+func TestTaskThatFailsStopsNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		counted, log := during(t, 20500*time.Millisecond,
+			upkeep.Task{Name: "good", Every: time.Second, Run: func(context.Context) error { return nil }},
+			upkeep.Task{Name: "bad", Every: time.Second, Run: func(context.Context) error { return errors.New("permission denied") }},
+			upkeep.Task{Name: "panics", Every: time.Second, Run: func(context.Context) error { panic("a bug") }},
+			upkeep.Task{Name: "hangs", Every: time.Second, Run: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }},
+		)
+		if n := counted.ok["good"]; n != 21 {
+			t.Errorf("the good task ran %d times in 20 s, want 21", n)
+		}
+		// At 0, 2, 6, 11, 16 s: it backs off, and not for ever.
+		if n := counted.failed["bad"]; n != 5 {
+			t.Errorf("the bad task ran %d times, want 5", n)
+		}
+		if counted.failed["panics"] != 5 || counted.failed["hangs"] != 0 {
+			t.Errorf("counted %v", counted.failed)
+		}
+		if n := strings.Count(log, "permission denied"); n != 1 {
+			t.Errorf("the cause is in the log %d times:\n%s", n, log)
+		}
+	})
+}
+
+func TestFailureIsOneWarningAndTheEndOfItOneLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		counted, log := during(t, time.Minute, upkeep.Task{Name: "purge", Every: 2 * time.Second, Run: func(context.Context) error {
+			if age := time.Since(began); age > 10*time.Second && age < 30*time.Second {
+				return errors.New("disk full")
+			}
+			return nil
+		}})
+		var levels []string
+		for line := range strings.Lines(log) {
+			switch {
+			case strings.Contains(line, `"level":"warn"`) && strings.Contains(line, "disk full") && strings.Contains(line, `"task":"purge"`):
+				levels = append(levels, "warn")
+			case strings.Contains(line, `"level":"info"`) && strings.Contains(line, "works again"):
+				levels = append(levels, "info")
+			default:
+				t.Errorf("another line: %s", line)
+			}
+		}
+		if len(levels) != 2 || levels[0] != "warn" || levels[1] != "info" {
+			t.Errorf("the log:\n%s", log)
+		}
+		if counted.failed["purge"] < 3 || counted.ok["purge"] < 10 {
+			t.Errorf("counted %v and %v", counted.ok, counted.failed)
+		}
+	})
+}
+
+// A rare task is not tried more rarely when it fails, nor so often that it does harm.
+func TestRareTaskIsTriedAsOftenAsItIsDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		counted, _ := during(t, 10*time.Hour, upkeep.Task{Name: "prune", Every: time.Hour, Run: func(context.Context) error { return errors.New("not now") }})
+		if n := counted.failed["prune"]; n < 9 || n > 11 {
+			t.Errorf("it was tried %d times in ten hours", n)
+		}
+	})
+}
+
+func TestRunWaitsForTheLastRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		finished := false
+		during(t, time.Second, upkeep.Task{Name: "slow", Every: time.Second, Run: func(ctx context.Context) error {
+			<-ctx.Done()
+			time.Sleep(time.Second)
+			finished = true
+			return nil
+		}})
+		if !finished {
+			t.Error("Run returned while a task was at work")
+		}
+	})
+}
