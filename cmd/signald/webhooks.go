@@ -44,8 +44,8 @@ func (o observedStore) PendingEvents(ctx context.Context) (n int, oldest time.Du
 	return o.Store.PendingEvents(ctx)
 }
 
-func (o observedStore) GiveUpEvents(ctx context.Context, age time.Duration) (int, error) {
-	return observed(ctx, o, "give_up_events", func(ctx context.Context) (int, error) { return o.Store.GiveUpEvents(ctx, age) })
+func (o observedStore) GiveUpEvents(ctx context.Context, meetingID string, age time.Duration) (int, error) {
+	return observed(ctx, o, "give_up_events", func(ctx context.Context) (int, error) { return o.Store.GiveUpEvents(ctx, meetingID, age) })
 }
 
 func (o observedStore) DeleteEvent(ctx context.Context, e store.Event) (err error) {

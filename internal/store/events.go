@@ -39,10 +39,11 @@ type Event struct {
 const (
 	eventColumns = `seq, id, kind, meeting_id, meeting_name, peer_id, user_id, name, role, reason, at, attempts`
 	deleteEvent  = `DELETE FROM webhook_events WHERE seq = $1`
+	nextEvent    = `SELECT min(seq) FROM webhook_events WHERE meeting_id = $1 AND seq > $2`
 )
 
 // eventTexts are the statements about events that are put together from a dialect's words.
-type eventTexts struct{ insert, claim, retry, giveUp, pending string }
+type eventTexts struct{ insert, claim, queue, retry, giveUp, pending string }
 
 func newEventTexts(w words) eventTexts {
 	return eventTexts{
@@ -51,14 +52,16 @@ func newEventTexts(w words) eventTexts {
 		// Materialized: looked for once, whatever the planner thinks. The heads are one walk along an index,
 		// which a day's backlog needs: asking for each row whether there is an older one took PostgreSQL
 		// over 2 s with 100,000 of them. A row that is locked is another node's.
+		// Heads of the same moment are drawn by lot: by seq, one meeting would have every second turn.
 		claim: `WITH heads AS MATERIALIZED (SELECT min(seq) AS seq FROM webhook_events GROUP BY meeting_id),
 			due AS MATERIALIZED (
 				SELECT e.seq FROM webhook_events e JOIN heads ON heads.seq = e.seq WHERE e.due_at <= ` + w.now + `
-				ORDER BY e.seq LIMIT $1` + w.skipLocked + `)
+				ORDER BY e.due_at, random() LIMIT $1` + w.skipLocked + `)
 			UPDATE webhook_events SET attempts = attempts + 1, due_at = ` + w.later + `
 			WHERE seq IN (SELECT seq FROM due) RETURNING ` + eventColumns + `, ` + w.age,
+		queue:   `UPDATE webhook_events SET due_at = ` + w.now + ` WHERE seq = (` + nextEvent + `)`,
 		retry:   `UPDATE webhook_events SET due_at = ` + w.later + ` WHERE seq = $1`,
-		giveUp:  `DELETE FROM webhook_events WHERE ` + w.age + ` > $1 RETURNING 1`,
+		giveUp:  `DELETE FROM webhook_events WHERE meeting_id = $2 AND ` + w.age + ` > $1 RETURNING 1`,
 		pending: `SELECT count(*), coalesce(max(` + w.age + `), 0) FROM webhook_events`,
 	}
 }
@@ -68,8 +71,9 @@ func newEventTexts(w words) eventTexts {
 func (s *Store) RecordEvents(wake func()) { s.wake = wake }
 
 // ClaimEvents takes the events that are due, at most limit, for as long as lease: until then no other call
-// on any node answers them. Of each meeting it is the oldest, so who deletes an event before claiming the
-// next keeps their order.
+// on any node answers them. Of each meeting it is the oldest, so a caller that deletes an event before
+// claiming the next keeps their order. Those that have been due for longest come first, and a meeting's
+// next event is due when the one before it is deleted: meetings take turns, however many events one has.
 func (s *Store) ClaimEvents(ctx context.Context, limit int, lease time.Duration) ([]Event, error) {
 	var events []Event
 	err := s.change(ctx, "claim events", query{
@@ -91,9 +95,11 @@ func (s *Store) ClaimEvents(ctx context.Context, limit int, lease time.Duration)
 	return events, nil
 }
 
-// DeleteEvent is for an event that was told, or given up.
+// DeleteEvent is for an event that was told. The meeting's next one gets the last place in the queue.
 func (s *Store) DeleteEvent(ctx context.Context, e Event) error {
-	return s.write(ctx, "delete an event", statement{sql: deleteEvent, args: []any{e.seq}})
+	return s.write(ctx, "delete an event",
+		statement{sql: s.sql.events.queue, args: []any{e.MeetingID, e.seq}},
+		statement{sql: deleteEvent, args: []any{e.seq}})
 }
 
 // RetryEvent gives a claimed event back, to be due after a while.
@@ -101,10 +107,10 @@ func (s *Store) RetryEvent(ctx context.Context, e Event, after time.Duration) er
 	return s.write(ctx, "put an event off", statement{sql: s.sql.events.retry, args: []any{e.seq, after.Seconds()}})
 }
 
-// GiveUpEvents deletes the events that are older than this, and tells how many they were.
-func (s *Store) GiveUpEvents(ctx context.Context, age time.Duration) (n int, err error) {
+// GiveUpEvents deletes the events of a meeting that are older than this, and returns how many they were.
+func (s *Store) GiveUpEvents(ctx context.Context, meetingID string, age time.Duration) (n int, err error) {
 	err = s.change(ctx, "give events up", query{
-		statement{sql: s.sql.events.giveUp, args: []any{age.Seconds()}},
+		statement{sql: s.sql.events.giveUp, args: []any{age.Seconds(), meetingID}},
 		func(row) error { n++; return nil },
 	})
 	return n, err

@@ -28,7 +28,7 @@ type Store interface {
 	ClaimEvents(ctx context.Context, limit int, lease time.Duration) ([]store.Event, error)
 	DeleteEvent(context.Context, store.Event) error
 	RetryEvent(ctx context.Context, e store.Event, after time.Duration) error
-	GiveUpEvents(ctx context.Context, age time.Duration) (n int, err error)
+	GiveUpEvents(ctx context.Context, meetingID string, age time.Duration) (n int, err error)
 	PendingEvents(ctx context.Context) (n int, oldest time.Duration, err error)
 }
 
@@ -43,12 +43,13 @@ const (
 	attemptTimeout = 10 * time.Second
 	lease          = 15 * time.Second // longer than an attempt takes; after it the events of a dead node are others'
 	atOnce         = 16               // meetings whose events are on their way
-	pollEvery      = time.Second      // for events of other nodes, and those that are due again
+	gatherFor      = 5 * time.Millisecond
+	pollEvery      = time.Second // for events of other nodes, and those that are due again
 	countEvery     = 5 * time.Second
 	firstRetry     = time.Second
 	lastRetry      = 5 * time.Minute
-	longestPause   = 10 * time.Second // without trying anything, while nothing can be delivered
 	giveUpAfter    = 24 * time.Hour
+	neverAfter     = 2 * giveUpAfter // a meeting that has more events than its turns can tell
 )
 
 // Options of a Sender.
@@ -94,30 +95,34 @@ func (s *Sender) Wake() {
 	}
 }
 
-// Run sends until ctx ends.
+// Run sends until ctx ends. Every attempt is on its own: a slow one holds up its meeting and one of atOnce places.
 func (s *Sender) Run(ctx context.Context) {
 	defer s.client.CloseIdleConnections()
-	var counted, pausedUntil time.Time
-	lost := 0 // rounds in a row in which nothing was delivered
-	for ctx.Err() == nil {
+	var attempts sync.WaitGroup
+	defer attempts.Wait()
+	ended := make(chan struct{}, atOnce) // from attempts, which never wait for room
+	var counted time.Time
+	for free := atOnce; ctx.Err() == nil; {
 		if time.Since(counted) >= countEvery {
 			counted = time.Now()
 			if n, oldest, err := s.store.PendingEvents(ctx); err == nil {
 				s.opts.Observer.WebhooksPending(n, oldest)
 			}
 		}
+		for _, e := range s.claim(ctx, free) {
+			free--
+			attempts.Go(func() {
+				s.try(ctx, e)
+				ended <- struct{}{}
+			})
+		}
 		woken := s.woken
-		if time.Now().Before(pausedUntil) {
-			woken = nil
-		} else if delivered, failed := s.round(ctx); delivered > 0 {
-			lost = 0
-			continue // there may be more
-		} else if failed > 0 {
-			lost++
-			pausedUntil = time.Now().Add(min(backoff(lost), longestPause))
+		if free == 0 {
 			woken = nil
 		}
 		select {
+		case <-ended:
+			free += 1 + gather(ended, free+1)
 		case <-time.After(pollEvery):
 		case <-woken:
 		case <-ctx.Done():
@@ -125,36 +130,46 @@ func (s *Sender) Run(ctx context.Context) {
 	}
 }
 
-// round claims what is due and tries it, all meetings at the same time.
-func (s *Sender) round(ctx context.Context) (delivered, failed int) {
-	events, err := s.store.ClaimEvents(ctx, atOnce, lease)
-	if err != nil {
-		if ctx.Err() == nil {
-			s.opts.Log.Debug().Err(err).Msg("webhooks put off")
+// gather waits a moment for attempts that end with the first, so that one claim fills all their places, and returns how
+// many those were. free are the places already.
+func gather(ended <-chan struct{}, free int) (more int) {
+	moment := time.NewTimer(gatherFor)
+	defer moment.Stop()
+	for free+more < atOnce {
+		select {
+		case <-ended:
+			more++
+		case <-moment.C:
+			return more
 		}
-		return 0, 0
 	}
-	var ok atomic.Int64
-	var trying sync.WaitGroup
-	for _, e := range events {
-		trying.Go(func() {
-			if s.try(ctx, e) {
-				ok.Add(1)
-			}
-		})
+	return more
+}
+
+// claim takes events for free places.
+func (s *Sender) claim(ctx context.Context, free int) []store.Event {
+	if free == 0 {
+		return nil
 	}
-	trying.Wait()
-	return int(ok.Load()), len(events) - int(ok.Load())
+	events, err := s.store.ClaimEvents(ctx, free, lease)
+	if err != nil && ctx.Err() == nil {
+		s.opts.Log.Debug().Err(err).Msg("webhooks put off")
+	}
+	return events
 }
 
 // try sends an event and notes what became of it. What cannot be noted is sent again after the lease.
-func (s *Sender) try(ctx context.Context, e store.Event) bool {
+func (s *Sender) try(ctx context.Context, e store.Event) {
+	noting := context.WithoutCancel(ctx) // the store's calls are bounded
+	if e.Age > neverAfter {
+		s.giveUp(noting, e.MeetingID)
+		return
+	}
 	ctx, span := s.opts.Tracer.Start(ctx, tracing.Client, "webhook "+e.Kind)
 	defer span.End()
 	began := time.Now()
 	err := s.send(ctx, e)
 	took := time.Since(began)
-	noting := context.WithoutCancel(ctx) // the store's calls are bounded
 	switch {
 	case err == nil:
 		s.opts.Observer.WebhookTried(true, took)
@@ -164,10 +179,10 @@ func (s *Sender) try(ctx context.Context, e store.Event) bool {
 		if s.failing.Swap(false) {
 			s.opts.Log.Info().Msg("webhooks are delivered again")
 		}
-		return true
-	case ctx.Err() != nil: // we stop: whoever goes on need not wait
+		return
+	case ctx.Err() != nil: // the server stops: whichever goes on need not wait
 		_ = s.store.RetryEvent(noting, e, 0)
-		return false
+		return
 	}
 	s.opts.Observer.WebhookTried(false, took)
 	span.Fail("not_delivered")
@@ -177,16 +192,15 @@ func (s *Sender) try(ctx context.Context, e store.Event) bool {
 	}
 	s.opts.Log.WithLevel(level).Ctx(ctx).Err(err).Str("event", e.ID).Str("kind", e.Kind).Int("attempts", e.Attempts).Msg("webhook not delivered")
 	if e.Age > giveUpAfter {
-		s.giveUp(noting)
-		return false
+		s.giveUp(noting, e.MeetingID)
+		return
 	}
 	_ = s.store.RetryEvent(noting, e, backoff(e.Attempts)) // else after the lease
-	return false
 }
 
-// giveUp ends the trying for everything that is too old, those too that wait behind others.
-func (s *Sender) giveUp(ctx context.Context) {
-	if n, err := s.store.GiveUpEvents(ctx, giveUpAfter); err == nil && n > 0 { // else another time
+// giveUp ends the trying for what is too old of a meeting. Events of others have their own turns.
+func (s *Sender) giveUp(ctx context.Context, meetingID string) {
+	if n, err := s.store.GiveUpEvents(ctx, meetingID, giveUpAfter); err == nil && n > 0 { // else another time
 		s.opts.Observer.WebhooksGivenUp(n)
 		s.opts.Log.Error().Int("events", n).Msg("webhooks given up: nobody took them for a day")
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -47,15 +48,20 @@ func (s *shelf) ClaimEvents(_ context.Context, limit int, lease time.Duration) (
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	heads := map[string]bool{}
+	var due []*shelved
 	for _, e := range s.events {
 		head := !heads[e.MeetingID]
 		heads[e.MeetingID] = true
-		if head && !e.due.After(time.Now()) && len(claimed) < limit {
-			e.Attempts++
-			e.due = time.Now().Add(lease)
-			e.Age = time.Since(e.At)
-			claimed = append(claimed, e.Event)
+		if head && !e.due.After(time.Now()) {
+			due = append(due, e)
 		}
+	}
+	slices.SortStableFunc(due, func(a, b *shelved) int { return a.due.Compare(b.due) })
+	for _, e := range due[:min(limit, len(due))] {
+		e.Attempts++
+		e.due = time.Now().Add(lease)
+		e.Age = time.Since(e.At)
+		claimed = append(claimed, e.Event)
 	}
 	return claimed, nil
 }
@@ -67,6 +73,9 @@ func (s *shelf) DeleteEvent(_ context.Context, e store.Event) error {
 		return errors.New("away")
 	}
 	s.events = slices.DeleteFunc(s.events, func(o *shelved) bool { return o.ID == e.ID })
+	if next := slices.IndexFunc(s.events, func(o *shelved) bool { return o.MeetingID == e.MeetingID }); next >= 0 {
+		s.events[next].due = time.Now()
+	}
 	return nil
 }
 
@@ -81,11 +90,11 @@ func (s *shelf) RetryEvent(_ context.Context, e store.Event, after time.Duration
 	return nil
 }
 
-func (s *shelf) GiveUpEvents(_ context.Context, age time.Duration) (int, error) {
+func (s *shelf) GiveUpEvents(_ context.Context, meetingID string, age time.Duration) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before := len(s.events)
-	s.events = slices.DeleteFunc(s.events, func(o *shelved) bool { return time.Since(o.At) > age })
+	s.events = slices.DeleteFunc(s.events, func(o *shelved) bool { return o.MeetingID == meetingID && time.Since(o.At) > age })
 	return before - len(s.events), nil
 }
 
@@ -200,7 +209,7 @@ func TestAttemptsBecomeRarerAndEndAfterADay(t *testing.T) {
 		})
 		n := len(attempts)
 		first, last := attempts[1].Sub(attempts[0]), attempts[n-1].Sub(attempts[n-2])
-		if n < 250 || n > 700 || first > 3*time.Second || last < lastRetry/2 || last > lastRetry+longestPause {
+		if n < 250 || n > 700 || first > 3*time.Second || last < lastRetry/2 || last > lastRetry+pollEvery {
 			t.Errorf("%d attempts, first after %s, last after %s", n, first, last)
 		}
 		if whole := attempts[n-1].Sub(attempts[0]); whole < giveUpAfter || whole > giveUpAfter+2*lastRetry {
@@ -212,6 +221,109 @@ func TestAttemptsBecomeRarerAndEndAfterADay(t *testing.T) {
 		if !strings.Contains(log.String(), "given up") || strings.Contains(log.String(), "secret-path") {
 			t.Errorf("log: %.500s", log.String())
 		}
+	})
+}
+
+// A receiver that takes two seconds for each event tells eight a second. Thirty meetings say more than that
+// for ever; the one event of another meeting does not wait behind their backlog.
+func TestBusyMeetingsDelayNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &shelf{}
+		for m := range 30 {
+			for n := range 500 {
+				s.add(store.Event{ID: fmt.Sprint("busy", m, "-", n), MeetingID: fmt.Sprint("busy", m)})
+			}
+		}
+		delivered := make(chan time.Time, 1)
+		r := func(id string) (int, error) {
+			time.Sleep(2 * time.Second)
+			if id == "quiet" {
+				delivered <- time.Now()
+			}
+			return 204, nil
+		}
+		sending(t, s, r, io.Discard, func(sender *Sender, _ *tally) {
+			time.Sleep(time.Minute)
+			added := time.Now()
+			s.add(store.Event{ID: "quiet", MeetingID: "quiet"})
+			sender.Wake()
+			if took := (<-delivered).Sub(added); took > 3*2*time.Second { // 30 heads before it, 16 at a time
+				t.Errorf("delivered after %s", took)
+			}
+		})
+	})
+}
+
+// One meeting's events are refused or never answered, and those of others go out as if nothing was.
+func TestEventsThatAreNotTakenHoldUpTheirMeetingAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &shelf{}
+		for m := range 5 {
+			s.add(store.Event{ID: "hangs", MeetingID: fmt.Sprint("hangs", m)}, store.Event{ID: "refused", MeetingID: fmt.Sprint("refused", m)})
+		}
+		var slowest time.Duration
+		delivered := make(chan struct{})
+		r := func(id string) (int, error) {
+			switch id {
+			case "hangs":
+				time.Sleep(attemptTimeout)
+				return 0, context.DeadlineExceeded
+			case "refused":
+				return 500, nil
+			}
+			delivered <- struct{}{}
+			return 204, nil
+		}
+		sending(t, s, r, io.Discard, func(sender *Sender, counted *tally) {
+			for n := range 200 {
+				time.Sleep(700 * time.Millisecond)
+				added := time.Now()
+				s.add(store.Event{ID: fmt.Sprint("quiet", n), MeetingID: fmt.Sprint("quiet", n)})
+				sender.Wake()
+				<-delivered
+				slowest = max(slowest, time.Since(added))
+			}
+			if counted.failed.Load() < 20 {
+				t.Errorf("%d attempts failed", counted.failed.Load())
+			}
+		})
+		if slowest > 2*gatherFor {
+			t.Errorf("one was delivered after %s", slowest)
+		}
+	})
+}
+
+func TestOneMeetingIsGivenUpAndNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &shelf{}
+		put := func(age time.Duration, events ...store.Event) {
+			s.add(events...)
+			for _, e := range s.events[len(s.events)-len(events):] {
+				e.At = e.At.Add(-age)
+			}
+		}
+		put(giveUpAfter-time.Minute, store.Event{ID: "refused", MeetingID: "refused"}, store.Event{ID: "behind", MeetingID: "refused"})
+		put(time.Hour, store.Event{ID: "young", MeetingID: "refused"})
+		put(neverAfter+time.Minute, store.Event{ID: "never", MeetingID: "endless"}, store.Event{ID: "neither", MeetingID: "endless"})
+		for n := range 200 { // as old, and only waiting for its turns: the receiver is slow
+			put(giveUpAfter+time.Hour, store.Event{ID: fmt.Sprint("slow", n), MeetingID: "slow"})
+		}
+		r := func(id string) (int, error) {
+			switch id {
+			case "refused":
+				return 500, nil
+			case "never", "neither":
+				t.Error("tried after two days")
+			}
+			time.Sleep(5 * time.Second)
+			return 204, nil
+		}
+		sending(t, s, r, io.Discard, func(_ *Sender, counted *tally) {
+			time.Sleep(time.Hour)
+			if given, told := counted.givenUp.Load(), counted.delivered.Load(); given != 4 || told != 201 || s.left() != 0 {
+				t.Errorf("%d given up, %d delivered, %d left", given, told, s.left())
+			}
+		})
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -165,10 +166,13 @@ func claimedEventsAreNobodyElses(t *testing.T, s *store.Store) {
 	must(t, s.DeleteEvent(ctx, again[0]))
 	equal(t, "next", kinds(claim(time.Hour)), []string{store.MeetingStarted})
 	pending(2)
-	n, err := s.GiveUpEvents(ctx, time.Hour)
+	n, err := s.GiveUpEvents(ctx, "a", time.Hour)
 	must(t, err)
 	equal(t, "given up that are an hour old", n, 0)
-	n, err = s.GiveUpEvents(ctx, -time.Hour)
+	n, err = s.GiveUpEvents(ctx, "b", -time.Hour)
+	must(t, err)
+	equal(t, "given up of another meeting", n, 0)
+	n, err = s.GiveUpEvents(ctx, "a", -time.Hour)
 	must(t, err)
 	equal(t, "given up, however young", n, 2)
 	pending(0)
@@ -176,6 +180,48 @@ func claimedEventsAreNobodyElses(t *testing.T, s *store.Store) {
 	pending(1)
 	must(t, s.DropEvents(ctx))
 	pending(0)
+}
+
+func meetingsTakeTurnsWithTheirEvents(t *testing.T, s *store.Store) {
+	recorded(s)
+	for _, id := range []string{"busy1", "busy2", "busy3"} {
+		create(t, s, id)
+		for p := range 10 {
+			join(t, s, id, newParticipant(fmt.Sprint("p_", id, "_", p)))
+		}
+	}
+	claim := func() (events []store.Event) {
+		t.Helper()
+		time.Sleep(2 * time.Millisecond) // SQLite's clock ticks once in a millisecond
+		events, err := s.ClaimEvents(ctx, 2, time.Hour)
+		must(t, err)
+		for _, e := range events {
+			must(t, s.DeleteEvent(ctx, e))
+		}
+		return events
+	}
+	claim()
+	create(t, s, "new") // behind the heads of the others, and before all that they have behind those
+	var told []string
+	for range 2 {
+		for _, e := range claim() {
+			told = append(told, e.MeetingID)
+		}
+	}
+	if !slices.Contains(told, "new") || !slices.Contains(told, "busy3") {
+		t.Errorf("told of %v", told)
+	}
+	turns := map[string]int{}
+	for range 9 {
+		for _, e := range claim() {
+			turns[e.MeetingID]++
+		}
+	}
+	for _, id := range []string{"busy1", "busy2", "busy3"} {
+		if turns[id] < 4 { // a meeting left out of one claim is in the next
+			t.Errorf("turns: %v", turns)
+		}
+	}
 }
 
 func concurrentClaimsShareTheEvents(t *testing.T, s *store.Store) {

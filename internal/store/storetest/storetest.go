@@ -49,6 +49,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store, only ...string) {
 		{"EventsSayWhatHappened", eventsSayWhatHappened},
 		{"EventsGoWithTheirChange", eventsGoWithTheirChange},
 		{"ClaimedEventsAreNobodyElses", claimedEventsAreNobodyElses},
+		{"MeetingsTakeTurnsWithTheirEvents", meetingsTakeTurnsWithTheirEvents},
 		{"ConcurrentClaimsShareTheEvents", concurrentClaimsShareTheEvents},
 		{"BansAreKeptUntilTheyEnd", bansAreKeptUntilTheyEnd},
 		{"BanHoldsForThePersonMeant", banHoldsForThePersonMeant},
