@@ -59,6 +59,8 @@ type auditPrune struct {
 
 type auditVerify struct {
 	auditDatabase `embed:""`
+
+	Expect []string `placeholder:"HEAD,..." help:"Heads that were noted earlier, as this command prints them (12:9f86d081…, events:3:2c26b46b…): exit code 1 if the rows up to there are not the ones that were there then."`
 }
 
 type auditList struct {
@@ -146,14 +148,25 @@ func (f auditFilters) write(ctx context.Context, d auditDatabase, format, limit 
 }
 
 func (v auditVerify) run(ctx context.Context, stdout, stderr io.Writer) error {
+	expected, err := parseHeads(v.Expect)
+	if err != nil {
+		return err
+	}
 	s, err := v.open(ctx)
 	if err != nil {
 		return err
 	}
-	return errors.Join(v.verify(ctx, s, stdout, stderr), s.Close())
+	if err = v.verify(ctx, s, stdout, stderr); err == nil {
+		err = compareHeads(ctx, s, expected, stdout)
+	}
+	return errors.Join(err, s.Close())
 }
 
 func (auditVerify) verify(ctx context.Context, s *store.Store, stdout, stderr io.Writer) error {
+	heads, err := readHeads(ctx, s) // before the walk, which comes past them
+	if err != nil {
+		return err
+	}
 	bar := newProgress(stderr)
 	bad, err := s.VerifyAudit(ctx, bar.show)
 	bar.end()
@@ -183,6 +196,10 @@ func (auditVerify) verify(ctx context.Context, s *store.Store, stdout, stderr io
 		return fmt.Errorf("event %d does not fit: it, or the event before it, is not as it was written: %s of %s", event.Seq, event.Kind, event.CreatedAt.Format(time.RFC3339Nano))
 	case events.total > 0:
 		fmt.Fprintf(stdout, "%d events, and every one fits.\n", events.total)
+	}
+	fmt.Fprintln(stdout, "Heads, to be noted elsewhere for --expect:")
+	for _, h := range heads {
+		fmt.Fprintln(stdout, h)
 	}
 	return nil
 }

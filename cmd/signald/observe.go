@@ -120,6 +120,12 @@ func (o observedStore) Audit(ctx context.Context, q store.AuditQuery) (store.Aud
 	return observed(ctx, o, "audit", func(ctx context.Context) (store.AuditPage, error) { return o.Store.Audit(ctx, q) })
 }
 
+func (o observedStore) VerifyAuditOn(ctx context.Context, chain string, known store.ChainPoint, rows int64) (store.Verified, error) {
+	return observed(ctx, o, "verify_audit_on", func(ctx context.Context) (store.Verified, error) {
+		return o.Store.VerifyAuditOn(ctx, chain, known, rows)
+	})
+}
+
 func (o observedStore) AuditPoints(ctx context.Context, q store.AuditQuery, limit int) (points []store.AuditPoint, more bool, err error) {
 	ctx, call := o.begin(ctx, "audit_points")
 	defer func() { o.end(call, err) }()

@@ -45,7 +45,7 @@ func TestLoginOpensASessionAndLogoutEndsIt(t *testing.T) {
 			time.Until(set.Expires) > time.Hour || time.Until(set.Expires) < 30*time.Minute {
 			t.Errorf("%+v", set)
 		}
-		for _, path := range []string{"session", "audit", "audit?format=csv", "audit/summary", "events", "meetings"} {
+		for _, path := range []string{"session", "audit", "audit?format=csv", "audit/summary", "audit/chain", "events", "meetings"} {
 			r := get("/api/v1/admin/" + path)
 			s.want(t, r.cookie(cookie), 200, "")
 			s.want(t, r, 401, "unauthorized")
@@ -189,6 +189,24 @@ func TestSummaryTellsPlacesOfWhatFits(t *testing.T) {
 		}
 		s.want(t, get("/api/v1/admin/audit/summary?ip=x").bearer(adminToken), 400, "invalid_payload")
 		s.want(t, get("/api/v1/admin/audit/summary"), 401, "unauthorized")
+	})
+}
+
+func TestAdminSeesHowFarTheAuditIsIntact(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *site) {
+		s.create(t, "")
+		s.create(t, "")
+		s.want(t, loginWith("wrong"), 401, "unauthorized")
+		var got struct{ Creations, Events audit.Chain }
+		answer := s.want(t, get("/api/v1/admin/audit/chain").bearer(adminToken), 200, "")
+		if err := json.Unmarshal(answer.Body.Bytes(), &got); err != nil {
+			t.Fatal(err)
+		}
+		c, e := got.Creations, got.Events
+		if !c.Intact || c.Rows != 2 || c.Head != 2 || !strings.HasPrefix(c.UpTo, "2:") || len(c.UpTo) != 66 || c.Since == nil || !e.Intact || e.Rows != e.Head {
+			t.Errorf("%s", answer.Body)
+		}
+		s.want(t, get("/api/v1/admin/audit/chain"), 401, "unauthorized")
 	})
 }
 

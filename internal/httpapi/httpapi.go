@@ -37,6 +37,7 @@ type Store interface {
 	Audit(context.Context, store.AuditQuery) (store.AuditPage, error)
 	AuditPoints(ctx context.Context, q store.AuditQuery, limit int) (points []store.AuditPoint, more bool, err error)
 	AuditEvents(context.Context, store.AuditEventQuery) ([]store.AuditEvent, string, error)
+	audit.Verifier
 	LiveMeetings(ctx context.Context, limit int) (list []store.LiveMeeting, meetings, people int, err error)
 	Snapshot(ctx context.Context, id string) (store.State, []store.Participant, error)
 	Attendance(ctx context.Context, id string) ([]store.Attendee, error)
@@ -96,6 +97,7 @@ type API struct {
 	opts         Options
 	description  []byte // of the API
 	pinged       recent // of the store
+	chains       *audit.Watch
 }
 
 const (
@@ -106,7 +108,7 @@ const (
 // New makes the handler of everything: socket is what answers below /socket.io/,
 // page the built page.
 func New(s Store, p Participants, places Places, page fs.FS, socket http.Handler, opts Options) http.Handler {
-	a := &API{store: s, participants: p, places: places, files: page, socket: socket, opts: opts}
+	a := &API{store: s, participants: p, places: places, files: page, socket: socket, opts: opts, chains: audit.NewWatch(s)}
 	a.start = a.page("index.html")
 	routes := a.routes()
 	a.description, _ = json.Marshal(description(routes, opts.BasePath)) // texts, lists and maps always encode

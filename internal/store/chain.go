@@ -130,36 +130,48 @@ func (s *Store) verify(ctx context.Context, c chain, progress func(done, total i
 		if err != nil {
 			return 0, err
 		}
-		bad, err := s.walk(ctx, c, ends, progress)
+		_, bad, err := s.walk(ctx, c, ends, ends.start(), ends.head.Seq, progress)
 		if err != nil || bad == 0 {
 			return 0, err
 		}
-		again, err := s.ends(ctx, c)
-		if err != nil {
-			return 0, err
-		}
-		if again.anchor == ends.anchor && (bad > ends.anchor || again.lowest == ends.lowest) {
-			return bad, nil
+		if moved, err := s.pruned(ctx, c, ends, bad); err != nil || !moved {
+			return bad, err
 		}
 	}
 }
 
+// pruned reports whether rows were deleted since, which explains that one of them is missing.
+func (s *Store) pruned(ctx context.Context, c chain, since ends, bad int64) (bool, error) {
+	now, err := s.ends(ctx, c)
+	return now.anchor.Seq != since.anchor.Seq || bad <= since.anchor.Seq && now.lowest != since.lowest, err
+}
+
 // ends are where a chain begins and ends.
 type ends struct {
-	anchor     int64 // the last row that may be gone
-	anchorHash []byte
-	lowest     int64 // the first row that is there; 0 if there is none
+	anchor     ChainPoint // the last row that may be gone
+	lowest     int64      // the first row that is there; 0 if there is none
 	lowestPrev []byte
-	head       int64 // the last row there is
-	headHash   []byte
+	head       ChainPoint // the last row there is
+}
+
+// start is what the first row there is should follow.
+func (e ends) start() ChainPoint {
+	switch {
+	case e.lowest == 0 || e.lowest > e.anchor.Seq:
+		return e.anchor
+	case e.lowest == 1:
+		return ChainPoint{0, chainStart}
+	default: // those before it are deleted, it is about to be
+		return ChainPoint{e.lowest - 1, e.lowestPrev}
+	}
 }
 
 func (s *Store) ends(ctx context.Context, c chain) (ends, error) {
-	e := ends{anchorHash: chainStart}
+	e := ends{anchor: ChainPoint{0, chainStart}, head: ChainPoint{0, chainStart}}
 	err := s.read(ctx, "read the audit's ends",
 		query{
 			statement{sql: `SELECT seq, hash FROM audit_anchors WHERE chain = $1 ORDER BY seq DESC LIMIT 1`, args: []any{c.table}},
-			func(r row) error { return r.Scan(&e.anchor, scanBytes{&e.anchorHash}) },
+			func(r row) error { return r.Scan(&e.anchor.Seq, scanBytes{&e.anchor.Hash}) },
 		},
 		query{
 			statement{sql: `SELECT seq, prev_hash FROM ` + c.table + ` ORDER BY seq LIMIT 1`},
@@ -167,24 +179,18 @@ func (s *Store) ends(ctx context.Context, c chain) (ends, error) {
 		},
 		query{
 			statement{sql: `SELECT seq, hash FROM ` + c.head},
-			func(r row) error { return r.Scan(&e.head, scanBytes{&e.headHash}) },
+			func(r row) error { return r.Scan(&e.head.Seq, scanBytes{&e.head.Hash}) },
 		})
 	return e, err
 }
 
-func (s *Store) walk(ctx context.Context, c chain, e ends, progress func(done, total int64)) (bad int64, err error) {
-	prev, done := e.anchorHash, e.anchor
-	if e.lowest > 0 && e.lowest <= e.anchor { // those before it are deleted, it is about to be
-		prev, done = e.lowestPrev, e.lowest-1
-		if done == 0 {
-			prev = chainStart
-		}
-	}
-	start := done
-	for done < e.head {
-		before := done
+// walk checks the rows after from, up to a seq, and answers the last one that it has read.
+func (s *Store) walk(ctx context.Context, c chain, e ends, from ChainPoint, upTo int64, progress func(done, total int64)) (at ChainPoint, bad int64, err error) {
+	at = from
+	for at.Seq < upTo {
+		before := at.Seq
 		batch := query{
-			statement{sql: c.rows, args: []any{done, e.head, verifyBatch}},
+			statement{sql: c.rows, args: []any{at.Seq, upTo, verifyBatch}},
 			func(r row) error {
 				if bad != 0 {
 					return nil
@@ -193,29 +199,29 @@ func (s *Store) walk(ctx context.Context, c chain, e ends, progress func(done, t
 				if err != nil {
 					return err
 				}
-				done++
-				fits := l.seq == done && l.whole && bytes.Equal(l.prev, prev) && bytes.Equal(l.hash, l.want(prev))
-				if !fits || l.seq == e.anchor && !bytes.Equal(l.hash, e.anchorHash) {
+				fits := l.seq == at.Seq+1 && l.whole && bytes.Equal(l.prev, at.Hash) && bytes.Equal(l.hash, l.want(at.Hash))
+				if !fits || l.seq == e.anchor.Seq && !bytes.Equal(l.hash, e.anchor.Hash) {
 					bad = l.seq
+					return nil
 				}
-				prev = l.hash
+				at = ChainPoint{l.seq, l.hash}
 				return nil
 			},
 		}
 		if err := s.read(ctx, "read the audit", batch); err != nil || bad != 0 {
-			return bad, err
+			return at, bad, err
 		}
-		if done == before {
-			return done + 1, nil
+		if at.Seq == before {
+			return at, at.Seq + 1, nil
 		}
 		if progress != nil {
-			progress(done-start, e.head-start)
+			progress(at.Seq-from.Seq, upTo-from.Seq)
 		}
 	}
-	if !bytes.Equal(prev, e.headHash) {
-		return e.head, nil // every row fits the one before it but not what was noted when the last was written
+	if at.Seq == e.head.Seq && !bytes.Equal(at.Hash, e.head.Hash) {
+		return at, e.head.Seq, nil // every row fits the one before it but not what was noted when the last was written
 	}
-	return 0, nil
+	return at, 0, nil
 }
 
 func equalPtr[T comparable](a, b *T) bool {

@@ -45,8 +45,8 @@ func (s *Store) prune(ctx context.Context, c chain, before time.Time) (deleted i
 		return 0, err
 	}
 	// Also what was left the last time.
-	for from := e.lowest - 1; from < e.anchor; from += pruneBatch {
-		to := min(from+pruneBatch, e.anchor)
+	for from := e.lowest - 1; from < e.anchor.Seq; from += pruneBatch {
+		to := min(from+pruneBatch, e.anchor.Seq)
 		if err := s.write(ctx, "delete old rows of the audit", c.deletion(s.d.time(time.Now()), from, to)...); err != nil {
 			return deleted, err
 		}

@@ -79,6 +79,7 @@ test("the audit is filtered by the address, mapped, and downloaded", async ({ se
   await expect(page.getByTestId("spot")).toHaveCount(2);
   await expect(page.getByTestId("bar").first()).toBeAttached();
   await expect(page.getByTestId("attribution")).toContainText("DB-IP");
+  await expect(page.getByTestId("chain")).toHaveText(/^Chain intact up to row (\d+) \1:[0-9a-f]{64}$/);
 
   await page.getByTestId("place").filter({ hasText: "Jinan" }).click();
   await expect(names(page)).toHaveText([evil, "Filter two", "Filter one"]);

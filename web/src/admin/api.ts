@@ -49,6 +49,15 @@ export interface AuditEvent {
   created_at: string;
 }
 
+/** How far a chain of the audit was found intact. */
+export interface Chain {
+  intact: boolean;
+  broken?: number;
+  up_to: string;
+  rows: number;
+  head: number;
+}
+
 export interface Page<T> {
   items: T[];
   next_cursor: string;
@@ -113,6 +122,14 @@ export function createAdminApi(base: string, request: typeof fetch = (...args) =
         throw localError("malformed", "the summary is not one");
       }
       return body as Summary;
+    },
+    /** Has the server check some rows more of the chain of creations. */
+    async chain(): Promise<Chain> {
+      const { creations } = (await call("audit/chain")) as { creations?: Chain };
+      if (typeof creations?.intact !== "boolean" || typeof creations.up_to !== "string") {
+        throw localError("malformed", "the chain is not one");
+      }
+      return creations;
     },
     /** The address of the rows as a file, for a link. With a byte order mark: it is for Excel. */
     csv: (filters: Filters) => address(`audit?${query(filters, { format: "csv", bom: "1" })}`).href,

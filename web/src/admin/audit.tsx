@@ -1,5 +1,5 @@
 import { useEffect, useRef, useState } from "preact/hooks";
-import type { AdminApi, Row, Summary } from "./api.ts";
+import type { AdminApi, Chain, Row, Summary } from "./api.ts";
 import { Histogram, nameOf, WorldMap } from "./charts.tsx";
 import { type Field, type Filters, fields } from "./filters.ts";
 import { type Expired, useWork } from "./hooks.ts";
@@ -65,6 +65,7 @@ export function Audit({ api, filters, show, expired }: AuditProps) {
           <Histogram summary={summary} />
         </div>
       )}
+      <ChainState api={api} />
       <p class="toolbar">
         <a class="secondary" href={api.csv(filters)} download data-testid="csv">
           {t.csv}
@@ -98,6 +99,37 @@ export function Audit({ api, filters, show, expired }: AuditProps) {
       )}
       {rows === null && work.busy && <p>{t.loading}</p>}
     </section>
+  );
+}
+
+/** How far the chain of hashes is intact. The server checks a bit with each call, so the page asks until it has all. */
+function ChainState({ api }: Pick<AuditProps, "api">) {
+  const t = texts();
+  const [chain, setChain] = useState<Chain | null>(null);
+  useEffect(() => {
+    let shown = true;
+    async function look(): Promise<void> {
+      for (let behind = true; shown && behind; ) {
+        const next = await api.chain();
+        if (shown) setChain(next);
+        behind = next.intact && next.rows < next.head;
+      }
+    }
+    look().catch(() => undefined); // the table says what is wrong
+    return () => {
+      shown = false;
+    };
+  }, []);
+  if (chain === null) return null;
+  return (
+    <p
+      class={chain.intact ? "chain" : "chain error"}
+      role={chain.intact ? undefined : "alert"}
+      data-testid="chain"
+    >
+      {chain.intact ? t.intact(chain.rows, chain.head) : t.broken(chain.broken ?? 0)}{" "}
+      <code>{chain.up_to}</code>
+    </p>
   );
 }
 

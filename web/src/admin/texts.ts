@@ -20,6 +20,9 @@ const en = {
   filter: "Filter",
   clear: "Clear",
   csv: "Download CSV",
+  intact: (rows: number, head: number) =>
+    rows < head ? `Chain intact up to row ${rows} of ${head}, checking…` : `Chain intact up to row ${rows}`,
+  broken: (row: number) => `Row ${row} is not as it was written, or is missing. Intact up to`,
   time: "Time (UTC)",
   name: "Name",
   key: "Key",
@@ -92,6 +95,9 @@ const zh: Texts = {
   filter: "筛选",
   clear: "清除",
   csv: "下载 CSV",
+  intact: (rows: number, head: number) =>
+    rows < head ? `哈希链完整至第 ${rows} 行（共 ${head} 行），检查中…` : `哈希链完整至第 ${rows} 行`,
+  broken: (row: number) => `第 ${row} 行与写入时不同或已缺失。完整至`,
   time: "时间（UTC）",
   name: "名称",
   key: "密钥",
