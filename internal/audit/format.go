@@ -136,20 +136,34 @@ func (c *csvWriter) Close() error {
 }
 
 // Inert keeps a spreadsheet from computing what a stranger has typed: an apostrophe before what looks
-// like the beginning of a formula. (The wide signs count as such in some languages.)
+// like the beginning of a formula, at the beginning of the value and wherever a cell of its own could
+// begin: where lists are separated by semicolons, Excel takes those in a quoted value for separators, too.
 func Inert(s string) string {
-	if s != "" && strings.ContainsAny(s[:1], "=+-@\t\r\n") || hasWideSign(s) {
-		return "'" + s
+	var b strings.Builder
+	begin := 0 // of the cell
+	fresh := true
+	for i, r := range s {
+		switch {
+		case strings.ContainsRune(";\t\r\n", r):
+			if i == 0 && r != ';' {
+				b.WriteByte('\'')
+			}
+			b.WriteString(s[begin : i+1])
+			begin, fresh = i+1, true
+		case !fresh, r == '"', unicode.IsSpace(r): // a cell may begin with those, and be a formula nonetheless
+		case strings.ContainsRune(formulaSigns, r):
+			b.WriteByte('\'')
+			fresh = false
+		default:
+			fresh = false
+		}
 	}
-	return s
+	b.WriteString(s[begin:])
+	return b.String()
 }
 
-func hasWideSign(s string) bool {
-	for _, r := range s {
-		return strings.ContainsRune("＝＋－＠", r) // the first one
-	}
-	return false
-}
+// formulaSigns begin a formula; the wide ones do in some languages.
+const formulaSigns = "=+-@＝＋－＠"
 
 func text(s *string) string {
 	if s == nil {

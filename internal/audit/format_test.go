@@ -56,3 +56,36 @@ func TestTableHoldsNothingThatATerminalObeys(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// In a value of a file that is read with semicolons between its cells, every semicolon begins one.
+func TestNoCellBeginsWithAFormulaWhateverSeparatesThem(t *testing.T) {
+	for value, want := range map[string]string{
+		"":                         "",
+		"王宇":                       "王宇",
+		"a=b-c;d":                  "a=b-c;d",
+		"=1":                       "'=1",
+		" =1":                      "' =1",
+		"＝1":                       "'＝1",
+		"\t1":                      "'\t1",
+		"x;=1+1":                   "x;'=1+1",
+		"x; =1":                    "x;' =1",
+		`x;"=1`:                    `x;'"=1`,
+		`x;" "-1`:                  `x;'" "-1`,
+		";;@SUM(A1)":               ";;'@SUM(A1)",
+		"=1;=2;＋3":                 "'=1;'=2;'＋3",
+		"x\n+1":                    "x\n'+1",
+		"x\t＠1":                    "x\t'＠1",
+		"Mozilla/5.0 (X11; Linux)": "Mozilla/5.0 (X11; Linux)",
+	} {
+		if got := audit.Inert(value); got != want {
+			t.Errorf("%q: %q, want %q", value, got, want)
+		}
+	}
+	for line := range strings.Lines(written(t, "csv", audit.Item{MeetingID: `k;=1`, Name: `n";"=cmd|' /C calc'!A0`, UserAgent: "a;-1,b;\"+1"})) {
+		for cell := range strings.SplitSeq(strings.TrimSpace(line), ";") {
+			if cell = strings.TrimLeft(cell, `" `); cell != "" && strings.ContainsAny(cell[:1], "=+-@") {
+				t.Errorf("%s: the cell %s", line, cell)
+			}
+		}
+	}
+}
