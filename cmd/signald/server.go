@@ -143,7 +143,7 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 	s.logins = limit(0.1, 10) // failed tokens of the admin
 	s.logins.Tell = others.FailedLogin
 
-	s.calls = calls.New(node, others)
+	s.calls = calls.New(node, others, c.limit(calls.Invites))
 	hub := signaling.New(s.participants, db, signaling.Options{
 		Server: "signald/" + version, Node: node, Epoch: randomName(),
 		PingInterval: c.PingInterval, PingTimeout: c.PingTimeout,

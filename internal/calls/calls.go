@@ -10,11 +10,13 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"signald/internal/fault"
+	"signald/internal/limits"
 )
 
 // Outcome is what became of a call.
@@ -35,8 +37,11 @@ const (
 	reachFor = 1500 * time.Millisecond // until a device of the callee rings
 )
 
-// callsOfOne is how many people one connection may ring at a time.
+// callsOfOne is how many people one person may ring at a time, from all devices at a node.
 const callsOfOne = 8
+
+// Invites is how often one person may ring others, from all devices at all nodes.
+var Invites = limits.Rule{Person: limits.Rate{PerSecond: 0.5, Burst: 10}}
 
 // Call is one person ringing another, to have them in a meeting.
 type Call struct {
@@ -52,6 +57,8 @@ type Call struct {
 type Device interface {
 	ID() string
 	Busy() bool // in a meeting already
+	// Expired: its owner's token is not good any more, so it is nobody's.
+	Expired() bool
 	Ring(Call)
 	// Handled: somebody else has seen to the call, or it is over.
 	Handled(callID string, o Outcome)
@@ -68,8 +75,9 @@ type Wire interface {
 
 // Service rings.
 type Service struct {
-	node string
-	wire Wire
+	node    string
+	wire    Wire
+	invites *limits.Limit // nil: no limit
 
 	mu      sync.Mutex
 	devices map[string]map[Device]bool // by sub
@@ -84,9 +92,9 @@ type call struct {
 	expire *time.Timer
 }
 
-// New makes a Service.
-func New(node string, w Wire) *Service {
-	return &Service{node: node, wire: w, devices: map[string]map[Device]bool{}, calls: map[string]*call{}}
+// New makes a Service; invites is a limit of the rule Invites, or nil.
+func New(node string, w Wire, invites *limits.Limit) *Service {
+	return &Service{node: node, wire: w, invites: invites, devices: map[string]map[Device]bool{}, calls: map[string]*call{}}
 }
 
 // Register has a device ring when its owner is called, until leave is called. Calls
@@ -119,12 +127,20 @@ func (s *Service) Register(sub string, d Device) (leave func()) {
 // Invite rings c.ToSub and names the call. answer is called once, at once or later:
 // nil when it rings somewhere, or peer_gone. Afterwards the caller is Told.
 func (s *Service) Invite(c Call, caller Device, answer func(id string, err error)) {
+	if caller.Expired() {
+		answer("", fault.New(fault.TokenExpired))
+		return
+	}
+	if refusal, ok := s.invites.Take(limits.Payer{Person: c.FromSub}, 1); !ok {
+		answer("", fault.New(fault.RateLimited).RetryAfter(refusal.Wait))
+		return
+	}
 	c.ID = s.node + "/" + newID()
 	one := &call{Call: c, caller: caller, answer: func(err error) { answer(c.ID, err) }}
 	s.mu.Lock()
 	n := 0
 	for _, other := range s.calls {
-		if other.caller == caller {
+		if other.FromSub == c.FromSub {
 			n++
 		}
 	}
@@ -220,7 +236,7 @@ func (s *Service) end(callID string, o Outcome, by string) {
 
 // ring rings the callee's devices at this node and says so to the caller's.
 func (s *Service) ring(from string, c Call) {
-	devices := s.devicesOf(c.ToSub)
+	devices := slices.DeleteFunc(s.devicesOf(c.ToSub), Device.Expired)
 	if len(devices) == 0 {
 		return
 	}
@@ -295,6 +311,7 @@ func (s *Service) Receive(node string, body []byte) {
 func (s *Service) take(node string, m message) {
 	switch m.Kind {
 	case ring:
+		s.invites.Charge(limits.Spent{Owner: limits.Person, Key: m.Call.FromSub, Tokens: 1})
 		s.ring(node, m.Call)
 	case rings:
 		s.mu.Lock()

@@ -11,6 +11,7 @@ import (
 
 	"signald/internal/calls"
 	"signald/internal/fault"
+	"signald/internal/limits"
 )
 
 // exchange joins nodes; what is told arrives in order.
@@ -37,15 +38,16 @@ func (l line) Tell(node string, body []byte) {
 func nodes(names ...string) *exchange {
 	x := &exchange{nodes: map[string]*calls.Service{}}
 	for _, name := range names {
-		x.nodes[name] = calls.New(name, line{x, name})
+		x.nodes[name] = calls.New(name, line{x, name}, limits.NewLimit(calls.Invites, false))
 	}
 	return x
 }
 
 // device notes what it is told.
 type device struct {
-	id   string
-	busy bool
+	id      string
+	busy    bool
+	expired bool
 
 	mu   sync.Mutex
 	told []string
@@ -60,6 +62,8 @@ func (d *device) note(format string, args ...any) {
 
 func (d *device) ID() string { return d.id }
 func (d *device) Busy() bool { return d.busy }
+
+func (d *device) Expired() bool { return d.expired }
 func (d *device) Ring(c calls.Call) {
 	d.note("rings")
 	d.mu.Lock()
@@ -125,6 +129,82 @@ func TestCallRingsAtAllDevicesAndIsAnsweredAtOne(t *testing.T) {
 			h.a.heard(t)
 		})
 	}
+}
+
+// What a person may ring does not depend on devices, connections or nodes.
+func TestPersonRingsOthersSoOftenFromAllDevices(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := nodes("n1", "n2")
+		x.nodes["n1"].Register("bob", &device{id: "b", busy: true}) // a call is over at once
+		rung := func(node string) (ok bool) {
+			a := &device{id: "new"} // one connection for each call
+			leave := x.nodes[node].Register("ada", a)
+			x.nodes[node].Invite(calls.Call{FromSub: "ada", ToSub: "bob"}, a, func(_ string, err error) {
+				ok = err == nil
+				if code := fault.CodeOf(err); !ok && code != fault.RateLimited {
+					t.Errorf("%v", err)
+				}
+			})
+			synctest.Wait()
+			leave()
+			synctest.Wait()
+			return ok
+		}
+		n := 0
+		for i := range 40 {
+			if rung([]string{"n1", "n2"}[i%2]) {
+				n++
+			}
+		}
+		if n != 10 {
+			t.Errorf("%d calls at once, want 10", n)
+		}
+		time.Sleep(20 * time.Second)
+		for range 40 {
+			if rung("n1") {
+				n++
+			}
+		}
+		if n != 20 {
+			t.Errorf("%d calls after 20 s, want 10 more", n)
+		}
+		eve := &device{id: "e"}
+		x.nodes["n1"].Invite(calls.Call{FromSub: "eve", ToSub: "bob"}, eve, func(_ string, err error) {
+			if err != nil {
+				t.Errorf("somebody else: %v", err)
+			}
+		})
+		synctest.Wait()
+	})
+}
+
+func TestNobodyRingsOrIsRungAfterTheTokenHasExpired(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := ringing(t)
+		h.b1.expired = true // while it rings: it is told how that ends
+		if err := h.nodes["n1"].Cancel(h.id, h.a); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		h.b1.heard(t, "handled cancelled")
+		h.b2.heard(t, "handled cancelled")
+		h.a.heard(t, "told cancelled")
+		h.invite("bob")
+		h.b1.heard(t)
+		h.b2.heard(t, "rings")
+		h.b2.expired = true
+		h.invite("bob")
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if fault.CodeOf(h.err) != fault.PeerGone {
+			t.Errorf("%v", h.err)
+		}
+		h.b2.expired, h.a.expired = false, true
+		h.invite("bob")
+		if h.b2.heard(t); fault.CodeOf(h.err) != fault.TokenExpired {
+			t.Errorf("%v", h.err)
+		}
+	})
 }
 
 func TestNobodyElseAnswersACall(t *testing.T) {

@@ -23,7 +23,11 @@ type Identity struct {
 	Name    string // how others are to see it; may be empty
 	Meeting string // the meeting it is good for; "*": any
 	Role    string // Guest, Cohost or Host
+	Until   time.Time
 }
+
+// Expired reports whether the token, good when it was shown, is not any more.
+func (i *Identity) Expired() bool { return time.Now().After(i.Until) }
 
 // Roles that a token can give.
 const (
@@ -178,7 +182,7 @@ func (k *Keys) Verify(token string) (*Identity, error) {
 	if c.Role == "" {
 		c.Role = Guest
 	}
-	id := &Identity{Sub: c.Subject, Name: c.Name, Meeting: c.Meeting, Role: c.Role}
+	id := &Identity{Sub: c.Subject, Name: c.Name, Meeting: c.Meeting, Role: c.Role, Until: c.ExpiresAt.Add(leeway)}
 	if id.Sub == "" || id.Meeting == "" || !slices.Contains([]string{Guest, Cohost, Host}, id.Role) {
 		return nil, fault.New(fault.Unauthorized).WithMessage("The token lacks a sub or a meeting, or has a role that there is not.")
 	}

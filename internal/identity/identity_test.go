@@ -43,8 +43,11 @@ func TestTokenSaysWhoItsBearerIs(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, err := verifier.Verify(token)
-		if err != nil || *got != want {
-			t.Errorf("signed by %q: %+v, %v", kid, got, err)
+		if err != nil || got.Expired() || time.Until(got.Until) < 30*time.Second || time.Until(got.Until) > 2*time.Minute {
+			t.Fatalf("signed by %q: %+v, %v", kid, got, err)
+		}
+		if got.Until = want.Until; *got != want || !got.Expired() {
+			t.Errorf("signed by %q: %+v", kid, got)
 		}
 	}
 	if !want.Good("k7f") || want.Good("other") || !(&identity.Identity{Meeting: identity.Any}).Good("other") {

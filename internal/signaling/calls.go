@@ -8,7 +8,6 @@ import (
 	"signald/internal/calls"
 	"signald/internal/fault"
 	"signald/internal/identity"
-	"signald/internal/limits"
 	"signald/internal/participants"
 	"signald/internal/protocol"
 )
@@ -18,17 +17,10 @@ type phone struct {
 	client *client
 	who    *identity.Identity
 	leave  func()
-	rings  *limits.Bucket // of its own invites
 
 	mu    sync.Mutex
 	seats []*participants.Seat
 }
-
-// How often one may ring others.
-const (
-	invitesPerSecond = 0.5
-	invitesBurst     = 10
-)
 
 // caller is who can be rung here, by the handshake's token. If that is not good,
 // nobody: the join that needs it will say so.
@@ -46,9 +38,6 @@ func (c *client) plugIn(who *identity.Identity) {
 		return
 	}
 	c.phone = &phone{client: c, who: who}
-	if c.hub.opts.RateLimits {
-		c.phone.rings = limits.NewBucket(invitesPerSecond, invitesBurst)
-	}
 	c.phone.leave = c.hub.opts.Calls.Register(who.Sub, c.phone)
 }
 
@@ -69,6 +58,8 @@ func (p *phone) seated(s *participants.Seat) {
 }
 
 func (p *phone) ID() string { return p.client.socket.ID() }
+
+func (p *phone) Expired() bool { return p.who.Expired() }
 
 func (p *phone) Busy() bool {
 	p.mu.Lock()
@@ -95,9 +86,6 @@ func (p *phone) Told(callID string, o calls.Outcome) {
 func (c *client) invite(_ context.Context, i *protocol.Invite) (any, error) {
 	if c.phone == nil {
 		return nil, errNoPhone()
-	}
-	if wait, ok := c.phone.rings.Take(); !ok {
-		return nil, fault.New(fault.RateLimited).RetryAfter(wait)
 	}
 	seat, err := c.seat(i.MeetingID)
 	if err != nil {
