@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"time"
@@ -111,7 +112,7 @@ func (a *API) adminByToken(r *http.Request, token string) error {
 // record writes an event of this request into the audit, if it is wanted there.
 func (a *API) record(r *http.Request, e store.NewAuditEvent) {
 	e.IP, e.UserAgent = a.opts.ClientIP(r), userAgent(r)
-	a.opts.Recorder.Record(r.Context(), e)
+	a.opts.Recorder.Record(context.WithoutCancel(r.Context()), e) // also for a client that does not wait
 }
 
 type login struct {

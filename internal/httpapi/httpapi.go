@@ -103,6 +103,8 @@ type API struct {
 const (
 	maxBody     = 64 << 10
 	bodyTimeout = 10 * time.Second
+
+	changeTimeout = 20 * time.Second // for a body that comes slowly, and what is done with it
 )
 
 // New makes the handler of everything: socket is what answers below /socket.io/,
@@ -136,6 +138,13 @@ func (a *API) json(f func(*http.Request) (status int, body any, err error)) http
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout)) // a recorder has none
 		w.Header().Set("Cache-Control", "no-store")
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			// What changes something is done though nobody waits for the answer: a page that is
+			// closed says so, and its connection is gone.
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), changeTimeout)
+			defer cancel()
+			r = r.WithContext(ctx)
+		}
 		status, body, err := f(r)
 		switch {
 		case err != nil:
