@@ -196,8 +196,12 @@ func (o observedStore) Purge(ctx context.Context, now time.Time) error {
 	return o.observe(ctx, "purge", func(ctx context.Context) error { return o.Store.Purge(ctx, now) })
 }
 
-func (o observedStore) PurgeMessages(ctx context.Context, now time.Time) error {
-	return o.observe(ctx, "purge_messages", func(ctx context.Context) error { return o.Store.PurgeMessages(ctx, now) })
+func (o observedStore) Expire(ctx context.Context, now time.Time) error {
+	return o.observe(ctx, "expire", func(ctx context.Context) error { return o.Store.Expire(ctx, now) })
+}
+
+func (o observedStore) Sweep(ctx context.Context) (more bool, err error) {
+	return observed(ctx, o, "sweep", o.Store.Sweep)
 }
 
 func (o observedStore) RegisterNode(ctx context.Context, nodeID string) error {

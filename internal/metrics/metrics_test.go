@@ -50,7 +50,7 @@ func full(t *testing.T) *Metrics {
 	m.RedisCall("publish", time.Millisecond, errors.New("reset"))
 	m.GeoLookup(true)
 	m.TaskRan("reap_away", time.Millisecond, nil)
-	m.TaskRan("purge_messages", time.Millisecond, errors.New("denied"))
+	m.TaskRan("sweep_deleted", time.Millisecond, errors.New("denied"))
 	m.WebhookTried(true, time.Millisecond)
 	m.WebhooksGivenUp(2)
 	m.WebhooksPending(5, 90*time.Second)

@@ -41,7 +41,9 @@ type Store interface {
 	Nodes(ctx context.Context) (map[string]time.Time, error)
 	Gone(ctx context.Context, nodes []string, limit int) ([]store.Gone, error)
 	Purge(ctx context.Context, now time.Time) error
-	PurgeMessages(ctx context.Context, now time.Time) error
+	Expire(ctx context.Context, now time.Time) error
+	// Sweep deletes some of what is marked as gone, and reports whether there may be more.
+	Sweep(ctx context.Context) (more bool, err error)
 	Meeting(ctx context.Context, id string) (store.Meeting, store.State, int, error)
 }
 

@@ -14,10 +14,14 @@ const (
 	sweepLimit = 10_000          // participants looked at in one run: more than a node has
 	lease      = 4 * time.Second // a node that has not been seen for so long is dead
 
-	// How often what has had its time is deleted. Messages matter most to those who wrote
-	// them; the rest comes with tidying up the database's files.
-	purgeMessagesEvery = 10 * time.Second
-	purgeEvery         = time.Minute
+	// How often what has had its time goes. Messages matter most to those who wrote them; the
+	// rest comes with tidying up the database's files.
+	expireEvery = 2 * time.Second
+	sweepEvery  = time.Second
+	purgeEvery  = time.Minute
+
+	// Deleting takes a fifth of a node's time at most: others want the database, too.
+	sweepShare = 5
 )
 
 // Tasks are the clean-ups of this node: each looks after one kind of participant, or of what
@@ -34,8 +38,25 @@ func (s *Service) Tasks() []upkeep.Task {
 		{Name: "adopt_abandoned", Every: tick, Run: s.adoptAbandoned},
 		{Name: "clear_lobbies", Every: tick, Run: s.clearLobbies},
 		{Name: "reap_away", Every: tick, Run: s.reap},
-		{Name: "purge_messages", Every: purgeMessagesEvery, Run: func(ctx context.Context) error { return s.store.PurgeMessages(ctx, time.Now()) }},
+		{Name: "expire_kept", Every: expireEvery, Run: func(ctx context.Context) error { return s.store.Expire(ctx, time.Now()) }},
+		{Name: "sweep_deleted", Every: sweepEvery, Run: s.sweep},
 		{Name: "purge_expired", Every: purgeEvery, Run: func(ctx context.Context) error { return s.store.Purge(ctx, time.Now()) }},
+	}
+}
+
+// sweep deletes what is marked as gone, some rows at a time, until there is nothing left.
+func (s *Service) sweep(ctx context.Context) error {
+	for {
+		began := time.Now()
+		more, err := s.store.Sweep(ctx)
+		if err != nil || !more {
+			return err
+		}
+		select {
+		case <-time.After((sweepShare - 1) * time.Since(began)):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }
 

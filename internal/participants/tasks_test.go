@@ -18,7 +18,8 @@ type forbidden struct{ *store.Store }
 var errDenied = errors.New("permission denied for table messages (SQLSTATE 42501)")
 
 func (forbidden) Purge(context.Context, time.Time) error                    { return errDenied }
-func (forbidden) PurgeMessages(context.Context, time.Time) error            { return errDenied }
+func (forbidden) Expire(context.Context, time.Time) error                   { return errDenied }
+func (forbidden) Sweep(context.Context) (bool, error)                       { return false, errDenied }
 func (forbidden) Gone(context.Context, []string, int) ([]store.Gone, error) { return nil, errDenied }
 func (forbidden) Revs(context.Context, []string) (map[string]int64, error)  { return nil, errDenied }
 

@@ -21,13 +21,14 @@ func (t *Tx) came(p Participant) {
 	if !t.state.Policy.Attendance {
 		return
 	}
-	if t.before.all() == 0 { // what was to be deleted is kept: the meeting goes on
-		t.queue = append(t.queue, statement{sql: `UPDATE attendance SET until = NULL WHERE meeting_id = $1`, args: []any{t.locked.MeetingID}})
+	if until := t.state.AttendanceUntil; until != nil && !time.Now().Before(*until) {
+		t.forgetAttendance()
 	}
+	t.state.AttendanceUntil = nil // what was to be deleted is kept: the meeting goes on
 	t.queue = append(t.queue, statement{
-		sql: `INSERT INTO attendance (peer_id, meeting_id, user_id, name, role, joined_at) VALUES ($1, $2, $3, $4, $5, $6)
+		sql: `INSERT INTO attendance (peer_id, meeting_id, user_id, name, role, joined_at, joined_rev) VALUES ($1, $2, $3, $4, $5, $6, $7)
 			ON CONFLICT (peer_id) DO NOTHING`,
-		args: []any{p.PeerID, t.locked.MeetingID, p.UserID, p.Name, p.Role, t.s.d.time(p.JoinedAt)},
+		args: []any{p.PeerID, t.locked.MeetingID, p.UserID, p.Name, p.Role, t.s.d.time(p.JoinedAt), t.state.Rev},
 	})
 }
 
@@ -53,19 +54,28 @@ func (t *Tx) went(peerID string) {
 func (t *Tx) emptied() {
 	t.state.Live = Live{}
 	if t.banned {
-		t.queue = append(t.queue, statement{sql: `DELETE FROM bans WHERE meeting_id = $1 AND kind <> $2`, args: []any{t.locked.MeetingID, Banned}})
+		t.queue = append(t.queue, statement{
+			// Some at a time: what is left expires within the hour.
+			sql: `DELETE FROM bans WHERE meeting_id = $1 AND peer_id IN (
+				SELECT peer_id FROM bans WHERE meeting_id = $1 AND kind <> $2 LIMIT $3)`,
+			args: []any{t.locked.MeetingID, Banned, expireAtOnce},
+		})
 	}
 	if !t.state.Policy.Attendance {
 		return
 	}
 	if t.state.Retention == 0 {
-		t.queue = append(t.queue, statement{sql: `DELETE FROM attendance WHERE meeting_id = $1`, args: []any{t.locked.MeetingID}})
+		t.forgetAttendance()
 		return
 	}
-	t.queue = append(t.queue, statement{
-		sql:  `UPDATE attendance SET until = $2 WHERE meeting_id = $1`,
-		args: []any{t.locked.MeetingID, t.s.d.time(time.Now().Add(t.state.Retention))},
-	})
+	until := time.Now().Add(t.state.Retention)
+	t.state.AttendanceUntil = &until
+}
+
+// forgetAttendance marks who was there, as forgetMessages does what was said.
+func (t *Tx) forgetAttendance() {
+	t.state.AttendanceUntil = nil
+	t.state.AttendanceGone, t.state.ToSweep = t.state.Rev, true
 }
 
 // Attendance is who is and was in the meeting, in order of joining. It is empty unless the meeting was
@@ -77,7 +87,9 @@ func (s *Store) Attendance(ctx context.Context, meetingID string) ([]Attendee, e
 	var list []Attendee
 	err := s.read(ctx, "read the attendance", query{
 		statement{
-			sql:  `SELECT peer_id, user_id, name, role, joined_at, left_at FROM attendance WHERE meeting_id = $1 ORDER BY joined_at, peer_id`,
+			sql: `SELECT peer_id, user_id, name, role, joined_at, left_at FROM attendance a
+				WHERE meeting_id = $1 AND joined_rev >= (SELECT attendance_gone FROM meeting_state s WHERE s.meeting_id = a.meeting_id)
+				ORDER BY joined_at, peer_id`,
 			args: []any{meetingID},
 		},
 		func(r row) error {
@@ -90,22 +102,4 @@ func (s *Store) Attendance(ctx context.Context, meetingID string) ([]Attendee, e
 		},
 	})
 	return list, err
-}
-
-// Purge deletes what has had its time: bans, admissions, attendance, messages; and what the database's files
-// still hold of anything that was deleted, where we can.
-func (s *Store) Purge(ctx context.Context, now time.Time) error {
-	t := []any{s.d.time(now)}
-	if err := s.PurgeMessages(ctx, now); err != nil {
-		return err
-	}
-	err := s.write(ctx, "purge",
-		statement{sql: `DELETE FROM bans WHERE until < $1`, args: t},
-		statement{sql: `DELETE FROM admissions WHERE until < $1`, args: t},
-		statement{sql: `DELETE FROM attendance WHERE until < $1`, args: t},
-	)
-	if err != nil {
-		return err
-	}
-	return s.call(ctx, "tidy up", s.d.tidy)
 }

@@ -78,8 +78,8 @@ func (t *Tx) Message(ctx context.Context, id string) (Message, error) {
 		return Message{}, t.err
 	}
 	q, list := messagesQuery(statement{
-		sql:  `SELECT ` + messageColumns + ` FROM messages m WHERE meeting_id = $1 AND message_id = $2`,
-		args: []any{t.locked.MeetingID, id},
+		sql:  `SELECT ` + messageColumns + ` FROM messages m WHERE meeting_id = $1 AND message_id = $2 AND rev > $3`,
+		args: []any{t.locked.MeetingID, id, t.state.MessagesGone},
 	})
 	queue := t.queue
 	t.queue = nil
@@ -123,6 +123,9 @@ func (s *Store) MessageByClient(ctx context.Context, from, clientID string) (Mes
 	return oneMessage(*list)
 }
 
+// messagesGone is up to which revision what was said in the meeting $1 is gone.
+const messagesGone = `(SELECT messages_gone FROM meeting_state WHERE meeting_id = $1)`
+
 // inOrder is by when a message, or else its change, came after revision $2.
 const inOrder = `CASE WHEN m.rev > $2 THEN m.rev ELSE m.last_rev END`
 
@@ -142,7 +145,7 @@ func (s *Store) Messages(ctx context.Context, meetingID, peerID string, after in
 				SELECT r.peer_id FROM chat_readers r JOIN participants p ON p.reader = r.reader WHERE p.peer_id = $3
 			)
 			SELECT ` + messageColumns + ` FROM messages m JOIN participants p ON p.peer_id = $3 AND p.meeting_id = m.meeting_id
-			WHERE m.meeting_id = $1 AND m.last_rev > $2 AND m.rev > p.joined_rev
+			WHERE m.meeting_id = $1 AND m.rev > ` + messagesGone + ` AND m.last_rev > $2 AND m.rev > p.joined_rev
 			AND (m.to_peer = '' OR m.to_peer IN (SELECT peer_id FROM self) OR m.from_peer IN (SELECT peer_id FROM self))
 			AND ($4 OR m.rev <= $2 OR m.from_peer NOT IN (SELECT peer_id FROM self))
 			ORDER BY ` + inOrder + ` LIMIT $5`,
@@ -160,7 +163,7 @@ func (s *Store) MessagesBetween(ctx context.Context, meetingID string, after, up
 		return nil, err
 	}
 	q, list := messagesQuery(statement{
-		sql: `SELECT ` + messageColumns + ` FROM messages m WHERE m.meeting_id = $1 AND m.last_rev > $2 AND ` + inOrder + ` <= $3
+		sql: `SELECT ` + messageColumns + ` FROM messages m WHERE m.meeting_id = $1 AND m.rev > ` + messagesGone + ` AND m.last_rev > $2 AND ` + inOrder + ` <= $3
 			ORDER BY ` + inOrder,
 		args: []any{meetingID, after, upTo},
 	})

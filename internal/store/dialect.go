@@ -42,6 +42,8 @@ type dialect interface {
 	ping(ctx context.Context) error
 	// tidy takes away what the database still holds of what was deleted, as far as we can.
 	tidy(ctx context.Context) error
+	// batchTime is how long deleting some rows may take, while others wait.
+	batchTime() time.Duration
 	// unavailable tells trouble of the database from a fault of ours.
 	unavailable(error) bool
 	close() error

@@ -59,9 +59,10 @@ func newEventTexts(w words) eventTexts {
 				ORDER BY e.due_at, random() LIMIT $1` + w.skipLocked + `)
 			UPDATE webhook_events SET attempts = attempts + 1, due_at = ` + w.later + `
 			WHERE seq IN (SELECT seq FROM due) RETURNING ` + eventColumns + `, ` + w.age,
-		queue:   `UPDATE webhook_events SET due_at = ` + w.now + ` WHERE seq = (` + nextEvent + `)`,
-		retry:   `UPDATE webhook_events SET due_at = ` + w.later + ` WHERE seq = $1`,
-		giveUp:  `DELETE FROM webhook_events WHERE meeting_id = $2 AND ` + w.age + ` > $1 RETURNING 1`,
+		queue: `UPDATE webhook_events SET due_at = ` + w.now + ` WHERE seq = (` + nextEvent + `)`,
+		retry: `UPDATE webhook_events SET due_at = ` + w.later + ` WHERE seq = $1`,
+		giveUp: `DELETE FROM webhook_events WHERE seq IN (
+			SELECT seq FROM webhook_events WHERE meeting_id = $2 AND ` + w.age + ` > $1 LIMIT $3) RETURNING 1`,
 		pending: `SELECT count(*), coalesce(max(` + w.age + `), 0) FROM webhook_events`,
 	}
 }
@@ -109,11 +110,7 @@ func (s *Store) RetryEvent(ctx context.Context, e Event, after time.Duration) er
 
 // GiveUpEvents deletes the events of a meeting that are older than this, and returns how many they were.
 func (s *Store) GiveUpEvents(ctx context.Context, meetingID string, age time.Duration) (n int, err error) {
-	err = s.change(ctx, "give events up", query{
-		statement{sql: s.sql.events.giveUp, args: []any{age.Seconds(), meetingID}},
-		func(row) error { n++; return nil },
-	})
-	return n, err
+	return s.untilNone(ctx, "give events up", statement{sql: s.sql.events.giveUp, args: []any{age.Seconds(), meetingID, expireAtOnce}})
 }
 
 // change runs, in a transaction, a query that writes.
@@ -133,7 +130,10 @@ func (s *Store) change(ctx context.Context, what string, q query) error {
 
 // DropEvents deletes every event: nobody wants to be told any more.
 func (s *Store) DropEvents(ctx context.Context) error {
-	return s.write(ctx, "drop events", statement{sql: `DELETE FROM webhook_events`})
+	_, err := s.untilNone(ctx, "drop events", statement{
+		sql: `DELETE FROM webhook_events WHERE seq IN (SELECT seq FROM webhook_events LIMIT $1) RETURNING 1`, args: []any{expireAtOnce},
+	})
+	return err
 }
 
 // PendingEvents tells how many events wait, and for how long the oldest has.

@@ -10,7 +10,7 @@ const (
 	meetingColumns = `m.meeting_id, m.name, m.creator_ip, m.country, m.region, m.city, m.lat, m.lon,
 		m.geo_source, m.user_agent, m.created_at, m.seq, m.prev_hash, m.hash`
 	stateColumns = `s.meeting_id, s.title, s.rev, s.policy, s.password_hash, s.host_key_hash, s.created_at, s.expires_at, s.live, s.retention_s,
-		s.messages_until`
+		s.messages_until, s.attendance_until, s.messages_gone, s.attendance_gone`
 
 	insertMeeting = `INSERT INTO meetings (meeting_id, name, creator_ip, country, region, city, lat, lon,
 		geo_source, user_agent, created_at, seq, prev_hash, hash, name_fold, city_fold)
@@ -18,7 +18,7 @@ const (
 	insertState = `INSERT INTO meeting_state (meeting_id, title, rev, policy, password_hash, host_key_hash, created_at, expires_at, retention_s)
 		VALUES ($1, $2, 0, $3, $4, $5, $6, $7, $8)`
 	updateState = `UPDATE meeting_state SET rev = $2, policy = $3, password_hash = $4, host_key_hash = $5, expires_at = $6, live = $7,
-		messages_until = $8
+		messages_until = $8, attendance_until = $9, messages_gone = $10, attendance_gone = $11, to_sweep = to_sweep OR $12
 		WHERE meeting_id = $1`
 	updateHead = `UPDATE meetings_head SET seq = $1, hash = $2 WHERE one = 1`
 )
@@ -34,7 +34,7 @@ func stateDest(s *State) []any {
 	return []any{
 		&s.MeetingID, &s.Title, &s.Rev, scanJSON{&s.Policy}, scanBytes{&s.PasswordHash}, scanBytes{&s.HostKeyHash},
 		scanTime{&s.CreatedAt}, scanOptTime{&s.ExpiresAt}, scanJSON{&s.Live}, scanSeconds{&s.Retention},
-		scanOptTime{&s.MessagesUntil},
+		scanOptTime{&s.MessagesUntil}, scanOptTime{&s.AttendanceUntil}, &s.MessagesGone, &s.AttendanceGone,
 	}
 }
 

@@ -42,10 +42,10 @@ var oldRows = []struct {
 	{3, "webhook_events", `INSERT INTO webhook_events (id, kind, meeting_id, meeting_name, peer_id, user_id, name, role, reason, at, due_at, attempts)
 		VALUES ('evt_1', 'meeting.created', 'k', 'Weekly', '', '', '', '', '', {then}, {then}, 1)`},
 
-	{4, "bans", `INSERT INTO bans VALUES ('k', 'p_b', 'banned', 'b', 'B', '192.0.2.1', {then}, {later})`},
+	{4, "bans", `INSERT INTO bans (meeting_id, peer_id, kind, user_id, name, network, at, until) VALUES ('k', 'p_b', 'banned', 'b', 'B', '192.0.2.1', {then}, {later})`},
 	{4, "waiting", `INSERT INTO waiting VALUES ('w', 'k', {secret}, 'c', 'C', 'memo', 'CN', '192.0.2.1', 'waiting', {then}, 'n_1', 'c')`},
 	{4, "admissions", `INSERT INTO admissions VALUES ('k', {secret}, {later})`},
-	{4, "attendance", `INSERT INTO attendance VALUES ('p_a', 'k', 'a', 'A', 'guest', {then}, NULL, NULL)`},
+	{4, "attendance", `INSERT INTO attendance (peer_id, meeting_id, user_id, name, role, joined_at) VALUES ('p_a', 'k', 'a', 'A', 'guest', {then})`},
 
 	{5, "messages", `INSERT INTO messages VALUES ('k', 6, 6, 'm', 'c', 'p_a', 'A', '', 'hello', NULL, {then}, {false})`},
 

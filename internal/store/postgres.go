@@ -109,6 +109,9 @@ func (p *postgres) ping(ctx context.Context) error {
 // tidy does nothing: vacuuming is PostgreSQL's own affair.
 func (*postgres) tidy(context.Context) error { return nil }
 
+// batchTime is that of a few commits: only the meeting that is deleted from waits.
+func (*postgres) batchTime() time.Duration { return 25 * time.Millisecond }
+
 // close gives up on connections that stay in use: a call is bounded, so none should.
 func (p *postgres) close() error {
 	closed := make(chan struct{})

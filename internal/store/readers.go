@@ -43,7 +43,7 @@ func (t *Tx) ReadOn(ctx context.Context, peerID string, hash []byte) ([]string, 
 	if t.state.Retention == 0 {
 		return nil, t.err
 	}
-	const reader = `FROM chat_readers r WHERE r.meeting_id = participants.meeting_id AND r.token_hash = $3 AND r.until > $4`
+	const reader = `FROM chat_readers r WHERE r.meeting_id = participants.meeting_id AND r.token_hash = $3 AND r.until > $4 AND r.joined_rev >= $5`
 	now := time.Now()
 	t.queue = append(t.queue, statement{
 		sql:  asReader + `meeting_id = $1 AND resume_hash = $3 AND peer_id <> $4` + onceAgain,
@@ -51,7 +51,7 @@ func (t *Tx) ReadOn(ctx context.Context, peerID string, hash []byte) ([]string, 
 	}, statement{
 		sql: `UPDATE participants SET reader = (SELECT r.reader ` + reader + `), joined_rev = (SELECT r.joined_rev ` + reader + `)
 			WHERE peer_id = $1 AND meeting_id = $2 AND EXISTS (SELECT 1 ` + reader + `)`,
-		args: []any{peerID, t.locked.MeetingID, someBytes(hash), t.s.d.time(now)},
+		args: []any{peerID, t.locked.MeetingID, someBytes(hash), t.s.d.time(now), t.state.MessagesGone},
 	})
 	return t.PastSeats(ctx, peerID)
 }
@@ -117,28 +117,8 @@ func (t *Tx) findMessages() {
 	t.forgetMessages()
 }
 
-// forgetMessages deletes what was said, and who might read it.
+// forgetMessages marks what was said, and who might read it: nobody finds it from now on, and Sweep deletes it.
 func (t *Tx) forgetMessages() {
 	t.state.MessagesUntil = nil
-	meeting := []any{t.locked.MeetingID}
-	t.queue = append(t.queue, statement{sql: `DELETE FROM messages WHERE meeting_id = $1`, args: meeting})
-	if t.state.Retention > 0 {
-		t.queue = append(t.queue, statement{sql: `DELETE FROM chat_readers WHERE meeting_id = $1`, args: meeting})
-	}
-}
-
-// PurgeMessages deletes what was said in meetings that have been empty for their retention, and those
-// who left longer ago than that, but not the past seats of who is there. A statement sees a meeting's
-// messages and when they are to go as of one moment: who comes meanwhile loses nothing of the new ones.
-func (s *Store) PurgeMessages(ctx context.Context, now time.Time) error {
-	const over = `(SELECT meeting_id FROM meeting_state WHERE messages_until < $1)`
-	t := []any{s.d.time(now)}
-	return s.write(ctx, "purge the messages",
-		statement{sql: `DELETE FROM messages WHERE meeting_id IN ` + over, args: t},
-		statement{sql: `DELETE FROM chat_readers WHERE meeting_id IN ` + over, args: t},
-		statement{sql: `DELETE FROM chat_readers WHERE until < $1
-			AND NOT EXISTS (SELECT 1 FROM participants p WHERE p.reader = chat_readers.reader)`, args: t},
-		statement{sql: `UPDATE meeting_state SET messages_until = NULL WHERE messages_until < $1
-			AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.meeting_id = meeting_state.meeting_id)`, args: t},
-	)
+	t.state.MessagesGone, t.state.ToSweep = t.state.Rev, true
 }

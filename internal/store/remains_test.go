@@ -74,6 +74,8 @@ func TestFilesOfSQLiteHoldNothingOfAMeetingThatIsOver(t *testing.T) {
 				}
 				there[at] = people
 				if n >= 1000 {
+					st := tx.State()
+					st.ExpiresAt = &st.CreatedAt
 					tx.Forget()
 				}
 				return nil
@@ -104,6 +106,12 @@ func TestFilesOfSQLiteHoldNothingOfAMeetingThatIsOver(t *testing.T) {
 	}
 	if remains(t, path, mark) == "" {
 		t.Error("the search sees nothing of what was written: it proves nothing")
+	}
+	for more := true; more; { // as it is done every second
+		var err error
+		if more, err = s.Sweep(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for range 2 { // as it is done every minute
 		if err := s.Purge(t.Context(), time.Now()); err != nil {

@@ -90,7 +90,8 @@ func (c chain) deletion(now any, from, to int64) (list []statement) {
 				AND meeting_id IN (SELECT meeting_id FROM meetings WHERE seq > $1 AND seq <= $2)
 				AND NOT EXISTS (SELECT 1 FROM participants p WHERE p.meeting_id = meeting_state.meeting_id)
 				AND NOT EXISTS (SELECT 1 FROM messages s WHERE s.meeting_id = meeting_state.meeting_id)
-				AND NOT EXISTS (SELECT 1 FROM attendance a WHERE a.meeting_id = meeting_state.meeting_id)`,
+				AND NOT EXISTS (SELECT 1 FROM attendance a WHERE a.meeting_id = meeting_state.meeting_id)
+				AND NOT EXISTS (SELECT 1 FROM chat_readers c WHERE c.meeting_id = meeting_state.meeting_id)`,
 			args: []any{from, to, now},
 		})
 	}

@@ -213,6 +213,9 @@ func (s *sqlite) tidy(ctx context.Context) error {
 	return c.query(ctx, query{statement{sql: `PRAGMA wal_checkpoint(TRUNCATE)`}, func(row) error { return nil }})
 }
 
+// batchTime is short: there is one writer, and every join waits for it.
+func (s *sqlite) batchTime() time.Duration { return 3 * time.Millisecond }
+
 func (s *sqlite) read(ctx context.Context, queries ...query) error {
 	c, err := s.take(ctx, s.readers)
 	if err != nil {

@@ -26,6 +26,8 @@ type Store struct {
 	few     int    // rows of the audit that are sorted for an answer
 	window  int    // rows of it that are looked through for one
 
+	sweeping sweeping
+
 	closed atomic.Bool
 }
 
@@ -43,6 +45,10 @@ type sqlTexts struct {
 	nodes     string
 	seen      string
 	events    eventTexts
+
+	toSweep          string
+	expireMessages   string
+	expireAttendance string
 }
 
 // Open opens the database at url ("sqlite:path", "sqlite::memory:", "postgres://…") and brings its
@@ -72,6 +78,8 @@ func newStore(d dialect) *Store {
 		timeout: callTimeout,
 		few:     auditFew,
 		window:  auditWindow,
+
+		sweeping: sweeping{from: map[string]int64{}, rows: fewestRows},
 		sql: sqlTexts{
 			lockState:      `SELECT ` + stateColumns + ` FROM meeting_state s WHERE meeting_id = $1` + w.forUpdate,
 			lockHead:       `SELECT seq, hash FROM meetings_head WHERE one = 1` + w.forUpdate,
@@ -85,8 +93,19 @@ func newStore(d dialect) *Store {
 			seen: `INSERT INTO nodes (node_id, started_at, seen_at) VALUES ($1, ` + w.now + `, ` + w.now + `)
 				ON CONFLICT (node_id) DO UPDATE SET seen_at = ` + w.now,
 			events: newEventTexts(w),
+
+			toSweep: `SELECT e.meeting_id, e.messages_gone, e.attendance_gone, e.expires_at IS NOT NULL AND e.expires_at <= e.created_at
+				FROM meeting_state e WHERE e.to_sweep AND e.meeting_id > $1 ORDER BY e.meeting_id LIMIT 1` + w.skipLocked,
+			expireMessages:   expire(w, "messages"),
+			expireAttendance: expire(w, "attendance"),
 		},
 	}
+}
+
+// expire marks what is kept of meetings whose time for it is up.
+func expire(w words, what string) string {
+	return `UPDATE meeting_state SET ` + what + `_gone = rev, ` + what + `_until = NULL, to_sweep = $2 WHERE meeting_id IN (
+		SELECT e.meeting_id FROM meeting_state e WHERE e.` + what + `_until < $1 LIMIT $3` + w.skipLocked + `) RETURNING 1`
 }
 
 // Close ends the store; calls after it answer ErrUnavailable. It waits for those under way.

@@ -126,11 +126,12 @@ func (t *Tx) saveState() error {
 	}
 	same := a.Rev == b.Rev && a.Policy == b.Policy && a.Live == b.Live && bytes.Equal(a.PasswordHash, b.PasswordHash) &&
 		bytes.Equal(a.HostKeyHash, b.HostKeyHash) && equalPtr(stampPtr(a.ExpiresAt), stampPtr(b.ExpiresAt)) &&
-		equalPtr(stampPtr(a.MessagesUntil), stampPtr(b.MessagesUntil))
+		equalPtr(stampPtr(a.MessagesUntil), stampPtr(b.MessagesUntil)) && equalPtr(stampPtr(a.AttendanceUntil), stampPtr(b.AttendanceUntil)) &&
+		!b.ToSweep
 	if !same {
 		t.queue = append(t.queue, statement{sql: updateState, args: []any{
 			a.MeetingID, b.Rev, jsonText(b.Policy), optBytes(b.PasswordHash), optBytes(b.HostKeyHash), optTime(t.s.d, b.ExpiresAt),
-			jsonText(b.Live), optTime(t.s.d, b.MessagesUntil),
+			jsonText(b.Live), optTime(t.s.d, b.MessagesUntil), optTime(t.s.d, b.AttendanceUntil), b.MessagesGone, b.AttendanceGone, b.ToSweep,
 		}})
 	}
 	return nil

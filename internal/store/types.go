@@ -86,7 +86,12 @@ type State struct {
 	Live         Live
 	Retention    time.Duration // of messages and attendance, from when the last has left; whole seconds. It never changes
 
-	MessagesUntil *time.Time // when what was said goes; nil while somebody is there, or nothing is kept
+	MessagesUntil   *time.Time // when what was said goes; nil while somebody is there, or nothing is kept
+	AttendanceUntil *time.Time // likewise who was there
+
+	// Up to these revisions it is gone, though rows may be left: see Sweep.
+	MessagesGone, AttendanceGone int64
+	ToSweep                      bool // set by this transaction; never read
 
 	Waiting []Waiting // in the lobby, in order; read by Snapshot alone
 }

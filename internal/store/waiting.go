@@ -137,14 +137,10 @@ func (t *Tx) Unadmit(hash []byte) {
 	t.queue = append(t.queue, statement{sql: `DELETE FROM admissions WHERE meeting_id = $1 AND hash = $2`, args: []any{t.locked.MeetingID, hash}})
 }
 
-// Forget is for the end: it deletes what was said, which nobody can come to read, and what the meeting
-// remembers of people who are not in it: bans, admissions, the lobby. The attendance stays for its time.
+// Forget is for the end, once ExpiresAt is not after CreatedAt: what was said goes, which nobody can come
+// to read, and what the meeting remembers of people who are not in it: bans, admissions, the lobby. Sweep
+// deletes it. The attendance stays for its time.
 func (t *Tx) Forget() {
-	for _, sql := range []string{
-		`DELETE FROM bans WHERE meeting_id = $1`, `DELETE FROM admissions WHERE meeting_id = $1`, `DELETE FROM waiting WHERE meeting_id = $1`,
-	} {
-		t.queue = append(t.queue, statement{sql: sql, args: []any{t.locked.MeetingID}})
-	}
-	t.banned = false
+	t.queue = append(t.queue, statement{sql: `DELETE FROM waiting WHERE meeting_id = $1`, args: []any{t.locked.MeetingID}})
 	t.forgetMessages()
 }

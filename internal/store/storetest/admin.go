@@ -222,6 +222,7 @@ func rowsGoWhateverIsRememberedOfTheirMeeting(t *testing.T, s *store.Store) {
 			}
 		})
 	}
+	sweep(t, s)
 	n, err := s.PruneAudit(ctx, time.Now())
 	must(t, err)
 	equal(t, "deleted", n, int64(3))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"testing"
 
 	"signald/internal/store"
@@ -206,10 +205,12 @@ func messagesGoWithTheLast(t *testing.T, s *store.Store) {
 	out("p_b")
 	equal(t, "with nobody", all(), []string{})
 	join(t, s, "k", newParticipant("p_a"))
-	said := message("m1", "p_a", "")
+	said := message("m2", "p_a", "")
 	say(t, s, "k", said)
 	if said.Rev < 4 {
 		t.Errorf("rev %d was given before", said.Rev)
 	}
-	equal(t, "afterwards", slices.Equal(all(), []string{"m1"}), true)
+	equal(t, "afterwards", all(), []string{"m2"})
+	sweep(t, s)
+	equal(t, "when the others are deleted", all(), []string{"m2"})
 }

@@ -254,7 +254,12 @@ func forgottenIsEverythingButTheAttendance(t *testing.T, s *store.Store) {
 		must(t, tx.Wait(newWaiting("w_a")))
 		tx.Admit(hash, until)
 	})
-	within(t, s, "k", func(_ context.Context, tx *store.Tx) { tx.Forget() })
+	within(t, s, "k", func(_ context.Context, tx *store.Tx) {
+		st := tx.State()
+		st.ExpiresAt = &st.CreatedAt
+		tx.Forget()
+	})
+	sweep(t, s)
 	within(t, s, "k", func(ctx context.Context, tx *store.Tx) {
 		bans, err := tx.Bans(ctx)
 		must(t, err)
