@@ -101,16 +101,15 @@ func TestSurvivorsShareWhatADeadNodeHasLeft(t *testing.T) {
 		}
 		nodes := []string{"n1", "n2", "n3"}
 		counted := map[string]*flaky{}
-		for _, name := range nodes {
+		servers := map[string]*server{}
+		for _, name := range nodes { // all live before one of them looks for dead ones
 			counted[name] = &flaky{Store: db}
-			s := serve(t, db, named(name), oneOfMany, on(counted[name]), grace(time.Minute))
-			must(t, s.Register(context.Background()))
-			if name != "n3" { // it renews its lease, and does nothing else
-				s.run()
-				continue
-			}
-			s.renewOnly()
+			servers[name] = serve(t, db, named(name), oneOfMany, on(counted[name]), grace(time.Minute))
+			must(t, servers[name].Register(context.Background()))
 		}
+		servers["n3"].renewOnly() // it renews its lease, and does nothing else
+		servers["n1"].run()
+		servers["n2"].run()
 		away := func() (n int) {
 			for i := range meetings {
 				for _, p := range rows(t, db, fmt.Sprint("m", i)) {
