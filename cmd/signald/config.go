@@ -76,6 +76,8 @@ type Config struct {
 	TURNSecret string        `env:"SIGNALD_TURN_SECRET" placeholder:"SECRET" help:"Secret shared with the TURN servers (coturn: static-auth-secret)." group:"Media" secret:"true"`
 	TURNTTL    time.Duration `name:"turn-ttl" env:"SIGNALD_TURN_TTL" default:"1h" help:"How long TURN credentials are good." group:"Media"`
 
+	Candidates string `env:"SIGNALD_CANDIDATES" oneof:"all,public" default:"all" help:"Which ICE candidates are passed on: all, or public: those at addresses of the public Internet alone, so that nobody has another one's browser knock at inside addresses, or learns them. Then two in one private network meet through a TURN server, or a router that turns their packets round." group:"Media"`
+
 	TURNListen           string   `name:"turn-listen" env:"SIGNALD_TURN_LISTEN" placeholder:"HOST:PORT" help:"Address of the TURN server inside, UDP and TCP; it answers as a STUN server, too. Empty: there is none. Example: :3478." group:"TURN server"`
 	TURNTLSListen        string   `name:"turn-tls-listen" env:"SIGNALD_TURN_TLS_LISTEN" default:":5349" help:"Address of the TURN server inside over TLS, if there is a certificate from files or ACME; off: none." group:"TURN server"`
 	TURNPublicIP         []string `name:"turn-public-ip" env:"SIGNALD_TURN_PUBLIC_IP" placeholder:"IP,..." help:"Addresses under which the Internet reaches this host, one of IPv4, one of IPv6, or both. Default: those of its interfaces, or of SIGNALD_DOMAIN." group:"TURN server"`

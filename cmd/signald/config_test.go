@@ -111,6 +111,8 @@ var others = map[string]string{
 	"SIGNALD_TURN_BANDWIDTH_PER_USER": "6000000",
 	"SIGNALD_TURN_BANDWIDTH_PER_IP":   "7000000",
 	"SIGNALD_TURN_BANDWIDTH_TOTAL":    "8000000",
+
+	"SIGNALD_CANDIDATES": "public",
 }
 
 // secrets are the settings that are never printed.
@@ -351,7 +353,7 @@ func TestMappedTrustedNetworksAreIPv4(t *testing.T) {
 func valid(change func(*Config)) *Config {
 	c := &Config{
 		Listen: "127.0.0.1:8080", TLS: "auto", DatabaseURL: "sqlite:x.db", RateLimits: "on", MaxPeers: 8, MaxMessage: 64 << 10,
-		PingInterval: time.Second, PingTimeout: time.Second, DrainTimeout: time.Second, TURNTTL: time.Hour, AdminSession: time.Hour, AuditIP: "full", LogLevel: "info", LogFormat: "json",
+		PingInterval: time.Second, PingTimeout: time.Second, DrainTimeout: time.Second, TURNTTL: time.Hour, AdminSession: time.Hour, Candidates: "all", AuditIP: "full", LogLevel: "info", LogFormat: "json",
 		ACMEDirectory: "https://acme.example.org/dir", TURNTLSListen: ":5349", TURNPorts: "49152-65535",
 	}
 	if change != nil {

@@ -148,7 +148,7 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 		Server: "signald/" + version, Node: node, Epoch: randomName(),
 		PingInterval: c.PingInterval, PingTimeout: c.PingTimeout,
 		MaxMessage: c.MaxMessage, MaxPeers: c.MaxPeers, Grace: c.Grace,
-		ICE: servers, RateLimits: c.RateLimits == "on", Guesses: s.guesses, Relayer: others, Observer: counted, Recorder: recorder,
+		ICE: servers, RateLimits: c.RateLimits == "on", PublicCandidates: c.Candidates == "public", Guesses: s.guesses, Relayer: others, Observer: counted, Recorder: recorder,
 		Chat: chat.New(db, s.participants, signaling.Marshaled, c.ChatRevoke), Calls: s.calls, Tokens: c.tokens, TokensRequired: c.TokensRequired, Tracer: s.tracer, Log: log,
 	})
 	s.sockets = socketio.New(socketio.Options{

@@ -102,7 +102,7 @@ func (c *Config) publicAddresses(ctx context.Context) ([]netip.Addr, error) {
 func onePerFamily(all []netip.Addr) (found []netip.Addr) {
 	for _, want4 := range []bool{true, false} {
 		for _, ip := range all {
-			if ip = ip.Unmap(); ip.Is4() == want4 && relay.IsPublic(ip) {
+			if ip = ip.Unmap(); ip.Is4() == want4 && ice.IsPublic(ip) {
 				found = append(found, ip)
 				break
 			}

@@ -224,6 +224,11 @@ func (c *client) signal(_ context.Context, s *protocol.Signal) (any, error) {
 	if s.To == seat.PeerID {
 		return nil, fault.Invalid("to", "to is another participant.")
 	}
+	if c.hub.opts.PublicCandidates {
+		if err := withoutPrivate(s); err != nil {
+			return nil, err
+		}
+	}
 	frame, err := signalFrame(seat, s)
 	if err != nil {
 		return nil, err

@@ -93,6 +93,7 @@ type Options struct {
 	Grace                     time.Duration
 	ICE                       ice.Config
 	RateLimits                bool
+	PublicCandidates          bool          // candidates at private addresses are not passed on
 	Guesses                   *limits.PerIP // failed joins
 	Relayer                   Relayer
 	Chat                      Chat

@@ -254,7 +254,7 @@ func (s *Server) authenticate(r *turn.RequestAttributes) (user string, key []byt
 // relays and nothing else; their ports are looked at when something is sent.
 func (s *Server) mayReach(_ net.Addr, peer net.IP) bool {
 	ip, ok := netip.AddrFromSlice(peer)
-	if ip = ip.Unmap(); ok && (s.opts.PrivatePeers || s.isPublicOfOurs(ip) || IsPublic(ip) && !s.own[ip]) {
+	if ip = ip.Unmap(); ok && (s.opts.PrivatePeers || s.isPublicOfOurs(ip) || ice.IsPublic(ip) && !s.own[ip]) {
 		return true
 	}
 	s.stats.DeniedPeers.Add(1)

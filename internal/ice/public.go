@@ -1,11 +1,11 @@
-package relay
+package ice
 
 import (
 	"net/netip"
 	"slices"
 )
 
-// private are the networks that nobody reaches through the relay: what is not the
+// private are the networks that nobody reaches through a relay: what is not the
 // public Internet, and the prefixes that hide an IPv4 address of those in an IPv6
 // address.
 var private = prefixes(

@@ -1,4 +1,4 @@
-package relay
+package ice
 
 import (
 	"net/netip"
@@ -21,7 +21,7 @@ type compose struct {
 
 // The coturn of deploy/compose.yaml is held to what the TURN server inside denies.
 func TestCoturnOfComposeDeniesTheNetworksThatTheServerInsideDenies(t *testing.T) {
-	text, err := os.ReadFile("../../../deploy/compose.yaml")
+	text, err := os.ReadFile("../../deploy/compose.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
