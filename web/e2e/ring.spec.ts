@@ -188,6 +188,26 @@ test("whom nothing can reach is named, and who is not signed in rings nobody", a
   await expect(forged.getByTestId("signed-in")).toHaveCount(0);
 });
 
+test("a link of somebody else signs nobody in unasked", async ({ server, visitor }) => {
+  const page = await visitor.page();
+  await page.goto(`/#token=${server.token("u-ada", "Ada")}`);
+  await expect(page.getByTestId("signed-in")).toContainText("Signed in as Ada (u-ada)");
+  await page.goto("/#token=nonsense");
+  await expect(page.getByTestId("signed-in")).toContainText("Signed in as Ada (u-ada)");
+  const eve = `/#token=${server.token("u-eve", "Eve")}`;
+  await page.goto(eve);
+  await expect(page.getByTestId("other-self")).toContainText("This link signs you in as Eve (u-eve)");
+  await page.keyboard.press("Escape");
+  await expect(page.getByTestId("other-self")).toHaveCount(0);
+  await expect(page.getByTestId("signed-in")).toContainText("Signed in as Ada (u-ada)");
+  expect(page.url()).not.toContain("token");
+  await page.goto(eve);
+  await page.getByTestId("become-other").click();
+  await expect(page.getByTestId("signed-in")).toContainText("Signed in as Eve (u-eve)");
+  await page.reload();
+  await expect(page.getByTestId("signed-in")).toContainText("Signed in as Eve (u-eve)");
+});
+
 test("a hidden page that may notify does so", async ({ server, visitor }) => {
   const house = { server, visitor };
   const ada = await caller(house);

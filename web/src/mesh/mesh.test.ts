@@ -415,7 +415,7 @@ describe("certificates", () => {
 
   test("the safety number follows who is there", async () => {
     const { mesh, server } = await entered([hers("p1", "sha-256 B1")]);
-    await vi.waitFor(() => expect(mesh.view().safetyNumber).toMatch(/^(\d{5} ?){6}$/));
+    await vi.waitFor(() => expect(mesh.view().safetyNumber).toMatch(/^(\d{5} ?){12}$/));
     const before = mesh.view().safetyNumber;
     server.emit("delta", delta(1, 2, { joined: [hers("p2", "sha-256 B2")] }));
     await vi.waitFor(() => expect(mesh.view().safetyNumber).not.toBe(before));

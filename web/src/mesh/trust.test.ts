@@ -30,8 +30,15 @@ test("a fingerprint is found once, in one form", () => {
 
 test("the safety number is the same for all, in whatever order they see each other", async () => {
   const number = await safetyNumber([ada, eve]);
-  expect(number).toMatch(/^\d{5}( \d{5}){5}$/);
+  expect(number).toMatch(/^\d{5}( \d{5}){11}$/);
   expect(await safetyNumber([eve, ada])).toBe(number);
+});
+
+// Programs of others compute it, too.
+test("the safety number is this one for these certificates", async () => {
+  expect(await safetyNumber([eve, "SHA-256 1a:2b:3c"])).toBe(
+    "52133 91720 35550 70516 49585 60394 94330 80949 98071 70848 21884 13880",
+  );
 });
 
 test("one other certificate makes another number", async () => {

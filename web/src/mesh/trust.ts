@@ -22,17 +22,22 @@ const normal = (fingerprint: string) => {
   return `${algorithm.toLowerCase()} ${hex.toUpperCase()}`;
 };
 
-const groups = 6;
+/**
+ * A server in between shows each side certificates of its own, and may try as many as it likes until both
+ * sides' numbers agree: a collision, which takes the root of what a preimage takes. 60 digits are 199 bits,
+ * so that is 2^99 tries; with 30 it was 2^50.
+ */
+const groups = 12;
 
 /**
- * Six groups of five digits that are the same for everyone who sees the same participants. Null where
+ * Twelve groups of five digits that are the same for everyone who sees the same participants. Null where
  * someone shows no fingerprint, or where the browser has no digests: it has them over HTTPS only.
  */
 export async function safetyNumber(fingerprints: string[]): Promise<string | null> {
   if (fingerprints.some((fingerprint) => fingerprint === "")) return null;
   if (!globalThis.crypto?.subtle) return null;
-  const text = ["signald safety number 1", ...fingerprints.map(normal).sort()].join("\n");
-  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
+  const text = ["signald safety number 2", ...fingerprints.map(normal).sort()].join("\n");
+  const hash = new Uint8Array(await crypto.subtle.digest("SHA-512", new TextEncoder().encode(text)));
   return Array.from({ length: groups }, (_, group) => {
     const bytes = hash.subarray(group * 5, group * 5 + 5);
     const number = bytes.reduce((sum, byte) => sum * 256 + byte, 0);

@@ -8,6 +8,7 @@ import { useSource } from "./hooks.ts";
 import { identity } from "./identity.ts";
 import { Meeting } from "./meeting.tsx";
 import { Notices } from "./notices.tsx";
+import { OtherSelf } from "./otherself.tsx";
 import { Over } from "./over.tsx";
 import { type Parting, rememberParting, takeParting } from "./parting.ts";
 import { Lobby } from "./parts.tsx";
@@ -190,6 +191,7 @@ export function App() {
     <>
       {view && draw(view)}
       <Ringing join={answerCall} />
+      <OtherSelf />
       <Notices />
     </>
   );

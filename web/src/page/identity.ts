@@ -1,6 +1,7 @@
 /**
  * Who we are by the word of an application: the join token that its link brings after `#token=`. It is kept for
  * this tab alone, a reload included, and taken out of the address, so that no link that is passed on holds it.
+ * Anyone can make a link: one that brings somebody else's token, or nonsense, replaces nobody unasked.
  */
 import { createEvents } from "../mesh/events.ts";
 
@@ -13,12 +14,15 @@ export interface Claims {
 
 const tokenKey = "signald.token";
 
-function createIdentity() {
+export function createIdentity() {
   const events = createEvents<{ change: undefined }>();
   let token = "";
   let claims: Claims | null = null;
+  /** Of somebody else, until it is decided whether it replaces ours. */
+  let offered = "";
 
   function set(next: string): void {
+    offered = "";
     claims = claimsOf(next);
     token = claims ? next : "";
     try {
@@ -38,16 +42,26 @@ function createIdentity() {
     /** The token, if it is good for that meeting; else "": one joins without. */
     tokenFor: (key: string) => (claims && (claims.meeting === "*" || claims.meeting === key) ? token : ""),
 
-    /** Takes the token that the address brings, or else the one that this tab has had. */
+    /** Takes the token that this tab has had, or the one that the address brings if it is of the same person. */
     take(): void {
+      const kept = token === "" ? read() : "";
+      if (kept !== "") set(kept);
       const brought = new URLSearchParams(location.hash.slice(1)).get("token");
-      if (brought !== null) {
-        history.replaceState(history.state, "", location.pathname + location.search);
-        set(brought);
-      } else if (token === "") {
-        const kept = read();
-        if (kept !== "") set(kept);
+      if (brought === null) return;
+      history.replaceState(history.state, "", location.pathname + location.search);
+      const theirs = claimsOf(brought);
+      if (claims === null || theirs?.sub === claims.sub) set(brought);
+      else if (theirs !== null) {
+        offered = brought;
+        events.emit("change", undefined);
       }
+    },
+
+    /** Whom a link would make of us, while that is to be asked. */
+    offered: () => claimsOf(offered),
+    /** Answers the question. */
+    become(other: boolean): void {
+      set(other ? offered : token);
     },
 
     forget: () => set(""),

@@ -285,6 +285,11 @@ const en = {
     notSignedIn: "Your sign-in is not valid any more: nobody can ring you here. Open your link again.",
     notify: "Show calls while this page is hidden",
     signOut: "Sign out",
+    otherSelf: (who: string) => `This link signs you in as ${who}`,
+    otherSelfHint: (who: string) =>
+      `You are signed in as ${who} here. Change only if you expected that: what you do then is done in the other name.`,
+    staySelf: "Stay who I am",
+    becomeOther: "Change",
   },
   errors: {
     meeting_not_found: "No meeting has this key. Check it for typing errors, or ask for the link again.",
@@ -593,6 +598,11 @@ const zh: Texts = {
     notSignedIn: "您的登录已失效，他人无法在此呼叫您。请重新打开您的链接。",
     notify: "页面隐藏时显示来电",
     signOut: "退出登录",
+    otherSelf: (who) => `此链接会让您以 ${who} 的身份登录`,
+    otherSelfHint: (who) =>
+      `您目前登录为 ${who}。如非您所预期，请勿更换：更换后您的所作所为都将以该身份进行。`,
+    staySelf: "保持当前身份",
+    becomeOther: "更换",
   },
   errors: {
     meeting_not_found: "会议不存在。请检查密钥是否输入有误，或重新索取链接。",
