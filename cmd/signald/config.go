@@ -159,15 +159,7 @@ func (c *Config) Validate() error {
 			bad("SIGNALD_TLS", "off is for loopback, where browsers allow camera and microphone without TLS; behind a proxy that does TLS set SIGNALD_BEHIND_PROXY=true")
 		}
 	}
-	c.proxies = nil
-	for _, s := range c.TrustedProxies {
-		p, err := parsePrefix(s)
-		if err != nil {
-			bad("SIGNALD_TRUSTED_PROXIES", "%q is not a network like 10.0.0.0/8", s)
-			continue
-		}
-		c.proxies = append(c.proxies, p)
-	}
+	c.checkProxies(bad)
 	for _, o := range c.AllowedOrigins {
 		if o != "*" && !isOrigin(o) {
 			bad("SIGNALD_ALLOWED_ORIGINS", "%q is not an origin like https://app.example.org", o)
@@ -439,30 +431,6 @@ func isLoopback(host string) bool {
 	}
 	ip, err := netip.ParseAddr(host)
 	return err == nil && ip.IsLoopback()
-}
-
-func parsePrefix(s string) (netip.Prefix, error) {
-	s = strings.TrimSpace(s)
-	if ip, err := netip.ParseAddr(s); err == nil {
-		ip = ip.Unmap()
-		return netip.PrefixFrom(ip, ip.BitLen()), nil
-	}
-	p, err := netip.ParsePrefix(s)
-	if err == nil && p.Addr().Is4In6() && p.Bits() >= 96 { // clients' addresses are compared as IPv4
-		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
-	}
-	return p.Masked(), err
-}
-
-// wideProxies are the trusted networks that hold more than proxies, as a rule: clients there can
-// say that they have any address.
-func (c *Config) wideProxies() (wide []string) {
-	for _, p := range c.proxies {
-		if p.Addr().Is4() && p.Bits() < 24 || p.Addr().Is6() && p.Bits() < 112 {
-			wide = append(wide, p.String())
-		}
-	}
-	return wide
 }
 
 // allowOrigin says whether pages of an origin may connect: the server's own, and

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -46,7 +47,7 @@ server {
 			}
 			refused := 0
 			for i := range 60 { // an address for each guess gives no more guesses
-				if resp, _ := do(t, local, "POST", url+"/api/v1/admin/login", `{"token":"wrong-wrong-wrong"}`, "X-Forwarded-For", netip.AddrFrom4([4]byte{9, 9, 9, byte(i)}).String()); resp.StatusCode == 429 {
+				if resp, _ := do(t, local, "POST", url+"/api/v1/admin/login", `{"token":"wrong-wrong-wrong"}`, "X-Forwarded-For", netip.AddrFrom4([4]byte{9, 9, 9, byte(i)}).String()); resp.StatusCode == http.StatusTooManyRequests {
 					refused++
 				}
 			}
