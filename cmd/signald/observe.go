@@ -196,6 +196,10 @@ func (o observedStore) Purge(ctx context.Context, now time.Time) error {
 	return o.observe(ctx, "purge", func(ctx context.Context) error { return o.Store.Purge(ctx, now) })
 }
 
+func (o observedStore) Confirm(ctx context.Context, conns map[string]string) error {
+	return o.observe(ctx, "confirm", func(ctx context.Context) error { return o.Store.Confirm(ctx, conns) })
+}
+
 func (o observedStore) Expire(ctx context.Context, now time.Time) error {
 	return o.observe(ctx, "expire", func(ctx context.Context) error { return o.Store.Expire(ctx, now) })
 }

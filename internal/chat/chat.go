@@ -117,7 +117,7 @@ func (s *Service) Revoke(ctx context.Context, seat *participants.Seat, messageID
 		if m, err = tx.Message(ctx, messageID); err != nil {
 			return err
 		}
-		seats, err := tx.PastSeats(ctx, p.PeerID)
+		seats, err := tx.PastSeats(ctx, p)
 		if err != nil {
 			return err
 		}

@@ -109,7 +109,7 @@ func joinPayload(j protocol.Join) map[string]any {
 	for key, value := range map[string]string{
 		"name": j.Name, "host_key": j.HostKey, "password": j.Password, "resume_token": j.ResumeToken,
 		"fingerprint": j.Fingerprint, "memo": j.Memo, "ticket": j.Ticket, "admission_token": j.AdmissionToken,
-		"token": j.Token, "past_token": j.PastToken,
+		"token": j.Token, "past_token": j.PastToken, "attempt": j.Attempt,
 	} {
 		if value != "" {
 			m[key] = value

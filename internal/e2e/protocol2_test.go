@@ -239,6 +239,7 @@ func TestResumeKeepsTheSeatAndWhatCameMeanwhile(t *testing.T) {
 				t.Errorf("signal %d is %+v", i, s)
 			}
 		}
+		awaitNoRow(t, n[0], previousTokens) // the client has shown that it has the next one
 		_, err := client.Join(ctx(t), n[0].URL, j, client.Handlers{}, client.Options{})
 		wantCode(t, err, fault.ResumeExpired)
 		sees(t, a, map[string]string{"b": "online"})

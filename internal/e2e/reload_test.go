@@ -89,6 +89,7 @@ func reloads(t *testing.T, here, there *testnode.Node, part func(*testing.T, *cl
 	if slices.ContainsFunc(box.signals, func(s client.Signal) bool { return s.Neg != "to the new page" }) {
 		t.Errorf("%+v", box.signals)
 	}
+	awaitNoRow(t, there, previousTokens)
 	_, err = client.Join(ctx(t), here.URL, fresh(m, first), client.Handlers{}, client.Options{})
 	wantCode(t, err, fault.ResumeExpired)
 }

@@ -2,7 +2,9 @@ package httpapi
 
 import (
 	"context"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -116,11 +118,18 @@ func (a *API) createMeeting(r *http.Request) (int, any, error) {
 	if err := decode(r, &n); err != nil {
 		return 0, nil, err
 	}
+	again := r.Header.Get("Idempotency-Key")
+	if err := protocol.CheckIdempotencyKey(again); err != nil {
+		return 0, nil, err
+	}
+	if n.MeetingID == "" && again != "" {
+		n.MeetingID = derivedMeetingKey(again)
+	}
 	row, err := a.newRow(r.Context(), ip, &n)
 	if err != nil {
 		return 0, nil, err
 	}
-	hostKey := participants.NewHostKey()
+	hostKey := participants.NewHostKey(again)
 	row.HostKeyHash = participants.HashSecret(hostKey)
 	row.CreatorIP, row.UserAgent = a.opts.Privacy.Of(ip), userAgent(r)
 	a.locate(&row, ip)
@@ -128,7 +137,7 @@ func (a *API) createMeeting(r *http.Request) (int, any, error) {
 	m, err := a.store.CreateMeeting(r.Context(), row)
 	switch {
 	case errors.Is(err, store.ErrMeetingExists):
-		return 0, nil, fault.New(fault.MeetingExists)
+		return a.createdBefore(r, row, again != "", hostKey)
 	case err != nil:
 		return 0, nil, translate(err)
 	}
@@ -136,6 +145,23 @@ func (a *API) createMeeting(r *http.Request) (int, any, error) {
 	return http.StatusCreated, createdMeeting{
 		MeetingID: m.ID, Name: n.Name, HostKey: hostKey, JoinURL: a.joinURL(r, m.ID), CreatedAt: m.CreatedAt,
 	}, nil
+}
+
+// createdBefore answers a creation whose meeting is there already. One that is asked for again, by the same
+// Idempotency-Key, is the answer that was lost: only the creator's key makes the same host key.
+func (a *API) createdBefore(r *http.Request, row store.NewMeeting, again bool, hostKey string) (int, any, error) {
+	if again {
+		_, st, _, err := a.store.Meeting(r.Context(), row.ID)
+		if err != nil {
+			return 0, nil, translate(err)
+		}
+		if participants.SameSecret(st.HostKeyHash, hostKey) {
+			return http.StatusCreated, createdMeeting{
+				MeetingID: st.MeetingID, Name: st.Title, HostKey: hostKey, JoinURL: a.joinURL(r, st.MeetingID), CreatedAt: st.CreatedAt,
+			}, nil
+		}
+	}
+	return 0, nil, fault.New(fault.MeetingExists)
 }
 
 // newRow checks the request and fills in the defaults.
@@ -238,13 +264,28 @@ func cut(s string, n int) string {
 // newMeetingKey is 100 random bits in Crockford's base 32, which people can read
 // to each other.
 func newMeetingKey() string {
-	const alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
-	b := make([]byte, 20)
+	b := make([]byte, keyLength)
 	_, _ = rand.Read(b) // never fails, says its documentation
-	for i := range b {
-		b[i] = alphabet[b[i]&31]
+	return keyOf(b)
+}
+
+// derivedMeetingKey is the key of a meeting whose creator has sent an Idempotency-Key and no key of its own.
+func derivedMeetingKey(again string) string {
+	m := hmac.New(sha256.New, []byte(again))
+	m.Write([]byte("meeting key"))
+	return keyOf(m.Sum(nil)[:keyLength])
+}
+
+// keyLength is how many characters a key has that nobody chose, of five random bits each.
+const keyLength = 20
+
+func keyOf(random []byte) string {
+	const alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
+	key := make([]byte, len(random))
+	for i, b := range random {
+		key[i] = alphabet[b&31]
 	}
-	return string(b)
+	return string(key)
 }
 
 func (a *API) joinURL(r *http.Request, key string) string {

@@ -203,7 +203,7 @@ func TestCORSIsForAllowedOrigins(t *testing.T) {
 		}
 		preflight := s.do(t, request{method: "OPTIONS", path: "/api/v1/meetings"}.with("Origin", origin).with("Access-Control-Request-Method", "POST"))
 		if h := preflight.Header(); h.Get("Access-Control-Allow-Origin") != want || allowed != (preflight.Code == 204) ||
-			allowed != (h.Get("Access-Control-Allow-Headers") == "Authorization, Content-Type") {
+			allowed != (h.Get("Access-Control-Allow-Headers") == "Authorization, Content-Type, Idempotency-Key") {
 			t.Errorf("%s: preflight %d %v", origin, preflight.Code, h)
 		}
 		if origin == "" {

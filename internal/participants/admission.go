@@ -34,6 +34,8 @@ type admission struct {
 
 	role string // that a token gives; empty: nobody vouches
 
+	askedAgain bool // it may be that of an answer which was lost: the attempt says whose seat it is
+
 	// what was decided: a place in the lobby, or a seat
 	waits    *store.Waiting
 	ticket   string // of that place
@@ -47,12 +49,15 @@ type admission struct {
 // decide admits the join or says why not. It runs under the meeting's lock.
 func (a *admission) decide(ctx context.Context, tx *store.Tx) error {
 	st := tx.State()
-	a.changes, a.waits, a.admission, a.past = nil, nil, nil, nil
+	a.changes, a.waits, a.admission, a.past, a.resumed = nil, nil, nil, nil, false
 	if st.ExpiresAt != nil && time.Now().After(*st.ExpiresAt) {
 		return fault.New(fault.MeetingEnded)
 	}
+	if a.askedAgain {
+		return a.resume(ctx, tx, a.attempt())
+	}
 	if a.join.ResumeToken != "" && a.join.Version >= 2 {
-		return a.resume(ctx, tx)
+		return a.resume(ctx, tx, a.join.ResumeToken)
 	}
 	if err := a.vouched(); err != nil {
 		return err
@@ -77,6 +82,9 @@ func (a *admission) decide(ctx context.Context, tx *store.Tx) error {
 	a.who = store.Participant{
 		PeerID: a.peerID, MeetingID: a.join.MeetingID, UserID: a.join.UserID, Name: a.join.Name,
 		Role: Guest, Fingerprint: a.join.Fingerprint, JoinedAt: time.Now(), AdmissionHash: a.admission, Verified: a.role != "",
+	}
+	if a.join.Attempt != "" && a.join.Version >= 2 {
+		a.who.PreviousHash = HashSecret(a.attempt())
 	}
 	if a.role != "" {
 		a.who.Role = a.role
@@ -206,34 +214,34 @@ func (a *admission) changed(tx *store.Tx, kind rooms.Kind, p store.Participant, 
 	a.state = *tx.State()
 }
 
-// undo is the departure of who was let in and could not be told so. Who has come back
-// is away again, with the token to come back with.
+// undo reverts a join whose client never got the answer. A participant that has come back is away again,
+// with what the node that it was at keeps for it.
 func (a *admission) undo() departure {
 	d := departure{meetingID: a.join.MeetingID, peerID: a.who.PeerID, connID: a.conn.ID, reason: ReasonLeave}
 	if a.resumed {
-		d.reason, d.away, d.token, d.keeper = ReasonTimeout, true, string(HashSecret(a.join.ResumeToken)), a.cameFrom
+		d.reason, d.away, d.keeper = ReasonTimeout, true, a.cameFrom
 	}
 	return d
 }
 
-// owes reports whether a return with this token is yet to be undone.
-func (s *Service) owes(token []byte) bool { return s.late.holds(string(token)) }
-
-// resume gives the seat of a token to this connection; the token is used up.
-func (a *admission) resume(ctx context.Context, tx *store.Tx) error {
-	p, err := tx.ByResume(ctx, HashSecret(a.join.ResumeToken))
+// resume gives the seat of a token to this connection. The token stays good until the client has shown that
+// it has the next one: its answer may get lost, and the client asks again.
+func (a *admission) resume(ctx context.Context, tx *store.Tx, token string) error {
+	hash := HashSecret(token)
+	p, err := tx.ByResume(ctx, hash)
 	if errors.Is(err, store.ErrParticipantNotFound) {
-		if a.service.owes(HashSecret(a.join.ResumeToken)) {
-			return fault.New(fault.Unavailable)
-		}
 		return fault.New(fault.ResumeExpired)
 	}
 	if err != nil {
 		return err
 	}
 	a.who, a.resumed, a.cameFrom = p, true, p.NodeID
-	if a.past, err = tx.PastSeats(ctx, p.PeerID); err != nil {
+	tx.SetPrevious(p.PeerID, hash)
+	if a.past, err = tx.PastSeats(ctx, p); err != nil {
 		return err
+	}
+	if a.join.Attempt != "" && sameHash(p.AdmissionHash, HashSecret(a.firstAdmission())) {
+		a.admissionToken = a.firstAdmission() // the answer that had it was lost
 	}
 	if p.State == store.Returning || a.join.Fresh {
 		return a.comeAnew(ctx, tx)
@@ -264,7 +272,7 @@ func (a *admission) secondLogin(ctx context.Context, tx *store.Tx, isHost bool) 
 		return false, fault.New(fault.UserInUse)
 	}
 	for _, p := range same {
-		if !isHost && !verified && (a.join.ResumeToken == "" || !sameHash(p.ResumeHash, HashSecret(a.join.ResumeToken))) {
+		if !isHost && !verified && (a.join.ResumeToken == "" || !hasToken(p, HashSecret(a.join.ResumeToken))) {
 			return false, fault.New(fault.Forbidden).WithMessage("Replacing someone needs the resume token of that connection, or the host key.")
 		}
 		left, err := takeOut(ctx, tx, p, ReasonReplaced, nil)
@@ -276,6 +284,11 @@ func (a *admission) secondLogin(ctx context.Context, tx *store.Tx, isHost bool) 
 	}
 	a.state = *tx.State()
 	return orphaned, nil
+}
+
+// hasToken reports whether a token is the participant's, or was before while that is good.
+func hasToken(p store.Participant, hash []byte) bool {
+	return sameHash(p.ResumeHash, hash) || sameHash(p.PreviousHash, hash)
 }
 
 func (a *admission) password(st *store.State) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 
 	"signald/internal/fault"
 	"signald/internal/protocol"
@@ -19,13 +20,34 @@ type ruling struct {
 	changes []rooms.Change
 }
 
+// requestsKept is how many of a participant's last requests are known by their names.
+const requestsKept = 8
+
+// wasRequested reports whether the participant's request of this name was done.
+func wasRequested(p store.Participant, name string) bool {
+	return name != "" && slices.Contains(strings.Split(p.Requests, "\n"), name)
+}
+
+// withRequest are the names of the participant's last requests, this one among them.
+func withRequest(p store.Participant, name string) string {
+	names := strings.Split(p.Requests, "\n") // no name has a line end
+	if p.Requests == "" {
+		names = nil
+	}
+	names = append(names, name)
+	return strings.Join(names[max(0, len(names)-requestsKept):], "\n")
+}
+
 var errGuest = fault.New(fault.Forbidden).WithMessage("Only the host may do this.")
 
 // rule does what a host wants done, under the meeting's lock, and tells the rooms;
-// committed is called before anyone is told. Whether the seat is a host's is looked
-// up in the store: that is where hosts are made and unmade.
-func (s *Service) rule(ctx context.Context, seat *Seat, committed func(), f func(context.Context, *ruling) error) error {
+// committed is called before anyone is told, with whether it was done before: a client
+// asks again, by the name that it has given the request, when the answer was lost.
+// Whether the seat is a host's is looked up in the store: that is where hosts are made
+// and unmade.
+func (s *Service) rule(ctx context.Context, seat *Seat, request string, committed func(again bool), f func(context.Context, *ruling) error) error {
 	var r *ruling
+	again := false
 	err := s.store.InMeeting(ctx, seat.MeetingID, func(ctx context.Context, tx *store.Tx) error {
 		by, err := tx.ByPeer(ctx, seat.PeerID)
 		if err != nil {
@@ -34,16 +56,25 @@ func (s *Service) rule(ctx context.Context, seat *Seat, committed func(), f func
 		if by.ConnID != seat.connID {
 			return rooms.ErrSeatTaken
 		}
+		r = &ruling{tx: tx, by: by}
+		if again = wasRequested(by, request); again {
+			return nil
+		}
 		if !rooms.Leads(by.Role) {
 			return errGuest
 		}
-		r = &ruling{tx: tx, by: by}
-		return f(ctx, r)
+		if err := f(ctx, r); err != nil {
+			return err
+		}
+		if request != "" {
+			tx.SetRequests(by.PeerID, withRequest(by, request))
+		}
+		return nil
 	})
 	if err != nil {
 		return s.settle(ctx, seat.MeetingID, nil, err)
 	}
-	committed()
+	committed(again)
 	return s.settle(ctx, seat.MeetingID, r.changes, nil)
 }
 
@@ -96,7 +127,7 @@ func (s *Service) Control(ctx context.Context, seat *Seat, c *protocol.Control) 
 			return err
 		}
 	}
-	return s.rule(ctx, seat, func() {}, func(ctx context.Context, r *ruling) error {
+	return s.rule(ctx, seat, c.RequestID, func(bool) {}, func(ctx context.Context, r *ruling) error {
 		st := r.tx.State()
 		set(&st.Policy.Camera, c.Camera)
 		set(&st.Policy.Speak, c.Speak)

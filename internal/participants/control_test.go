@@ -23,7 +23,7 @@ func (s *server) host() guest {
 }
 
 func (s *server) moderate(by guest, m protocol.Moderate) error {
-	return s.Moderate(bg, by.Seat, &m, func() {})
+	return s.Moderate(bg, by.Seat, &m, func(bool) {})
 }
 
 // heard lists the notices that the box got, as action and peer.
@@ -354,7 +354,7 @@ func TestHostsAreSafeFromEachOther(t *testing.T) {
 		wantCode(t, "a guest again", s.Control(bg, co.Seat, &protocol.Control{Camera: ptr(true)}), fault.Forbidden)
 
 		var acked bool
-		must(t, s.Moderate(bg, host.Seat, &protocol.Moderate{Action: "end"}, func() { acked = len(host.wasCut()) == 0 }))
+		must(t, s.Moderate(bg, host.Seat, &protocol.Moderate{Action: "end"}, func(bool) { acked = len(host.wasCut()) == 0 }))
 		if !acked || !slices.Equal(g.wasCut(), []string{"ended"}) || !slices.Equal(host.wasCut(), []string{"ended"}) {
 			t.Errorf("acked before: %v, cut %q and %q", acked, g.wasCut(), host.wasCut())
 		}

@@ -20,9 +20,7 @@ type departure struct {
 	kept   bool // nobody sees it any more, but it may return within the grace time
 	again  bool // it was tried before, and may have been done then
 
-	// Of a return that could not be finished: the hash of the token it was made with, which
-	// is good again, and the node that keeps messages for it.
-	token, keeper string
+	keeper string // of a return that could not be finished: the node that keeps messages for it
 }
 
 // Leave takes the participant out of the meeting, now. Who may return, as a page that
@@ -53,7 +51,9 @@ func (s *Service) Disconnected(ctx context.Context, seat *Seat, reason string) {
 // being closed, or reloaded.
 func (s *Service) LeaveByToken(ctx context.Context, peerID, token string, mayReturn bool) error {
 	p, err := s.store.ParticipantByResume(ctx, HashSecret(token))
-	if errors.Is(err, store.ErrParticipantNotFound) || err == nil && p.PeerID != peerID {
+	// The page that had the token before may say so late, when the next one is there already.
+	late := err == nil && p.State == store.Online && !sameHash(p.ResumeHash, HashSecret(token))
+	if errors.Is(err, store.ErrParticipantNotFound) || err == nil && p.PeerID != peerID || late {
 		return fault.New(fault.NotJoined)
 	}
 	if err != nil {
@@ -143,8 +143,8 @@ func (s *Service) depart(ctx context.Context, d departure) error {
 			now := time.Now()
 			p.State, p.AwaySince = store.Away, &now
 			p.NodeID = s.opts.NodeID // which keeps messages for it: its own may be dead
-			if d.token != "" {
-				p.ResumeHash, p.NodeID = []byte(d.token), d.keeper
+			if d.keeper != "" {
+				p.NodeID = d.keeper
 			}
 			changes = append(changes, rooms.Change{Rev: tx.NextRev(), Kind: rooms.Changed, Peer: peerOf(p)})
 			return tx.Update(ctx, p)

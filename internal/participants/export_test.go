@@ -36,17 +36,15 @@ func NewLate(n int) *Late {
 	return l
 }
 
-// AddAndAsk adds a departure, asks for its token, and takes the first one out.
-func (l *Late) AddAndAsk(i int) {
+// AddAndTry adds a departure twice, and takes the first one out.
+func (l *Late) AddAndTry(i int) {
 	d := nth(l.len() + i)
 	l.add(d)
-	if !l.holds(d.token) {
-		panic("a departure is lost")
-	}
+	l.add(d)
 	first, _ := l.next()
 	l.tried(first)
 }
 
 func nth(i int) departure {
-	return departure{meetingID: "meeting", peerID: "p_" + strconv.Itoa(i), connID: "c" + strconv.Itoa(i), away: true, token: strconv.Itoa(i)}
+	return departure{meetingID: "meeting", peerID: "p_" + strconv.Itoa(i), connID: "c" + strconv.Itoa(i), away: true}
 }

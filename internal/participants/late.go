@@ -9,27 +9,22 @@ import (
 )
 
 // late are the departures that the store could not take yet, each once, in the order in which
-// they came. What it costs to add one, or to ask for one, does not grow with their number.
+// they came. What it costs to add one does not grow with their number.
 type late struct {
 	mu     sync.Mutex
 	queue  []departure
 	queued map[departure]bool // false: it is being tried right now
-	tokens map[string]int     // how many of them give a token back
 }
 
 // add puts a departure at the end, unless it waits there already.
 func (l *late) add(d departure) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	waits, known := l.queued[d]
-	if waits {
+	if l.queued[d] {
 		return
 	}
 	if l.queued == nil {
-		l.queued, l.tokens = map[departure]bool{}, map[string]int{}
-	}
-	if !known && d.token != "" {
-		l.tokens[d.token]++
+		l.queued = map[departure]bool{}
 	}
 	l.queued[d] = true
 	l.queue = append(l.queue, d)
@@ -54,23 +49,9 @@ func (l *late) next() (d departure, ok bool) {
 func (l *late) tried(d departure) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.queued[d] {
-		return
+	if !l.queued[d] {
+		delete(l.queued, d)
 	}
-	delete(l.queued, d)
-	if d.token == "" {
-		return
-	}
-	if l.tokens[d.token]--; l.tokens[d.token] == 0 {
-		delete(l.tokens, d.token)
-	}
-}
-
-// holds reports whether a departure is yet to give this token back.
-func (l *late) holds(token string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.tokens[token] > 0
 }
 
 func (l *late) len() int {

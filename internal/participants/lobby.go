@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"signald/internal/fault"
@@ -51,13 +52,17 @@ func (a *admission) lobby(ctx context.Context, tx *store.Tx) error {
 	}
 	w, known := a.place(waiting)
 	if known && w.State == store.Admitted {
-		a.admissionToken = newAdmissionToken()
+		a.join.UserID, a.join.Name = w.UserID, w.Name // the person that the host has let in
+		a.admissionToken = a.firstAdmission()
 		a.admission = HashSecret(a.admissionToken)
 		tx.Admit(a.admission, untilIn(tx.State(), time.Now().Add(admittedFor)))
 		a.outOfLobby(tx, w)
 		return nil
 	}
 	if !known {
+		if err := a.seatedBefore(ctx, tx); err != nil {
+			return err
+		}
 		if w, err = a.newPlace(waiting); err != nil {
 			return err
 		}
@@ -69,14 +74,34 @@ func (a *admission) lobby(ctx context.Context, tx *store.Tx) error {
 	return tx.Wait(w)
 }
 
+// seatedBefore refuses a place to a client that has been let in, and has not got the answer: it is to have its seat.
+func (a *admission) seatedBefore(ctx context.Context, tx *store.Tx) error {
+	if a.join.Attempt == "" {
+		return nil
+	}
+	_, err := tx.ByResume(ctx, HashSecret(a.attempt()))
+	switch {
+	case err == nil:
+		return fault.New(fault.Waiting)
+	case errors.Is(err, store.ErrParticipantNotFound):
+		return nil
+	default:
+		return err
+	}
+}
+
 // place finds the place that the join's ticket is for.
 func (a *admission) place(waiting []store.Waiting) (store.Waiting, bool) {
+	if a.join.Ticket == "" && a.join.Attempt != "" { // the answer with the ticket may have been lost
+		_, a.join.Ticket = a.firstTicket()
+	}
 	if a.join.Ticket == "" {
 		return store.Waiting{}, false
 	}
 	hash := HashSecret(a.join.Ticket)
 	for _, w := range waiting {
-		if sameHash(w.TicketHash, hash) {
+		// A token's owner does not enter as another person that the host has seen.
+		if sameHash(w.TicketHash, hash) && (a.conn.Identity == nil || w.UserID == a.join.UserID) {
 			a.ticket = a.join.Ticket
 			return w, true
 		}
@@ -84,9 +109,31 @@ func (a *admission) place(waiting []store.Waiting) (store.Waiting, bool) {
 	return store.Waiting{}, false
 }
 
+// attempt is the client's name for this attempt to join this meeting.
+func (a *admission) attempt() string { return a.join.MeetingID + "\x00" + a.join.Attempt }
+
+// Secrets of a client that has named its attempt are made from it, so that a client which asks again gets
+// the same ones.
+func (a *admission) firstAdmission() string {
+	if a.join.Attempt == "" {
+		return newAdmissionToken()
+	}
+	return "at_" + derived(a.attempt(), "admission")
+}
+
+func (a *admission) firstTicket() (id, ticket string) {
+	if a.join.Attempt == "" {
+		id = newTicketID()
+		return id, newTicket(id)
+	}
+	id = "w_" + strings.ToLower(derived(a.attempt(), "ticket id"))[:16]
+	return id, id + "." + derived(a.attempt(), "ticket")
+}
+
 func (a *admission) newPlace(waiting []store.Waiting) (store.Waiting, error) {
+	id, ticket := a.firstTicket()
 	w := store.Waiting{
-		TicketID: newTicketID(), UserID: a.join.UserID, Network: store.Network(a.conn.IP),
+		TicketID: id, UserID: a.join.UserID, Network: store.Network(a.conn.IP),
 		Country: a.service.opts.Country(a.conn.IP), State: store.Waits, Since: time.Now(),
 	}
 	same := 0
@@ -98,7 +145,7 @@ func (a *admission) newPlace(waiting []store.Waiting) (store.Waiting, error) {
 	if len(waiting) >= maxWaiting || same >= maxWaitingNetwork {
 		return w, fault.New(fault.MeetingFull).WithMessage("Too many are waiting to be let in. Try again later.")
 	}
-	a.ticket = newTicket(w.TicketID)
+	a.ticket = ticket
 	w.TicketHash = HashSecret(a.ticket)
 	return w, nil
 }

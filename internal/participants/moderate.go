@@ -21,8 +21,8 @@ const (
 
 // Moderate does what a host wants done to someone; committed is called once it is
 // written down, before anyone is told: who ends the meeting is out with the rest.
-func (s *Service) Moderate(ctx context.Context, seat *Seat, m *protocol.Moderate, committed func()) error {
-	return s.rule(ctx, seat, committed, func(ctx context.Context, r *ruling) error {
+func (s *Service) Moderate(ctx context.Context, seat *Seat, m *protocol.Moderate, committed func(again bool)) error {
+	return s.rule(ctx, seat, m.RequestID, committed, func(ctx context.Context, r *ruling) error {
 		switch m.Action {
 		case protocol.ActionKick, protocol.ActionBan:
 			return r.remove(ctx, m)
@@ -66,8 +66,8 @@ func (r *ruling) remove(ctx context.Context, m *protocol.Moderate) error {
 		kind, reason, until = store.Banned, ReasonBanned, banFor
 	}
 	p, err := r.target(ctx, m.PeerID)
-	if errors.Is(err, fault.New(fault.PeerGone)) && kind == store.Banned {
-		return r.banKicked(ctx, m)
+	if errors.Is(err, fault.New(fault.PeerGone)) {
+		return r.removeAgain(ctx, m, kind)
 	}
 	if err != nil {
 		return err
@@ -101,8 +101,9 @@ func (r *ruling) remove(ctx context.Context, m *protocol.Moderate) error {
 	})
 }
 
-// banKicked bans someone who was kicked before.
-func (r *ruling) banKicked(ctx context.Context, m *protocol.Moderate) error {
+// removeAgain is for a person that was removed before: who was kicked can be banned, and
+// what was done is not done again.
+func (r *ruling) removeAgain(ctx context.Context, m *protocol.Moderate, kind string) error {
 	bans, err := r.tx.Bans(ctx)
 	if err != nil {
 		return err

@@ -37,6 +37,7 @@ type Store interface {
 	Abandoned(ctx context.Context, live []string, limit int) ([]store.Presence, error)
 	RegisterNode(ctx context.Context, nodeID string) error
 	ForgetNode(ctx context.Context, nodeID string) error
+	Confirm(ctx context.Context, conns map[string]string) error
 	Revs(ctx context.Context, meetingIDs []string) (map[string]int64, error)
 	Nodes(ctx context.Context) (map[string]time.Time, error)
 	Gone(ctx context.Context, nodes []string, limit int) ([]store.Gone, error)
@@ -118,6 +119,8 @@ type Service struct {
 
 	doubtful map[string]bool   // meetings of which a change may have been made unanswered
 	waits    map[string]string // tickets that wait at this node, and their connections
+
+	confirmed map[string]string // participants whose previous tokens are to end, and their connections
 }
 
 // New makes a Service, whose Tasks are to be run.
@@ -134,7 +137,7 @@ func New(s Store, r *rooms.Rooms, opts Options) *Service {
 	return &Service{
 		store: s, rooms: r, opts: opts, leases: leases{signs: map[string]sign{}},
 		abandoned: sightings[string]{}, since: sightings[store.Presence]{}, gone: sightings[store.Gone]{},
-		doubtful: map[string]bool{}, waits: map[string]string{},
+		doubtful: map[string]bool{}, waits: map[string]string{}, confirmed: map[string]string{},
 	}
 }
 
@@ -154,6 +157,9 @@ type Seat struct {
 	Protocol                        int
 	connID                          string
 	ip                              netip.Addr
+
+	// HasPrevious: another token is good beside the one in the answer, until Confirmed.
+	HasPrevious bool
 }
 
 // Participant is the seat's row, unless another connection has the seat by now.
@@ -192,6 +198,9 @@ func (s *Service) Join(ctx context.Context, j *protocol.Join, c Connection) (*Jo
 			err = s.store.InMeeting(ctx, j.MeetingID, a.decide)
 		}
 	}
+	if a.mayBeAskedAgain(err) {
+		err = s.askAgain(ctx, a, err)
+	}
 	if err != nil {
 		if a.who.PeerID != "" && errors.Is(err, store.ErrUnavailable) { // it may have been done all the same
 			s.postpone(a.undo())
@@ -207,6 +216,24 @@ func (s *Service) Join(ctx context.Context, j *protocol.Join, c Connection) (*Jo
 		return nil, translate(err)
 	}
 	return joined, nil
+}
+
+// mayBeAskedAgain reports whether a join was refused though its own seat may be the reason: its client has
+// asked before, and the answer was lost.
+func (a *admission) mayBeAskedAgain(err error) bool {
+	var refused *fault.Error
+	return a.join.Attempt != "" && a.join.Version >= 2 && (errors.As(err, &refused) || errors.Is(err, store.ErrParticipantExists))
+}
+
+// askAgain gives the client of a refused join the seat that it has already; without one the refusal stays.
+func (s *Service) askAgain(ctx context.Context, a *admission, refused error) error {
+	a.askedAgain = true
+	err := s.store.InMeeting(ctx, a.join.MeetingID, a.decide)
+	if errors.Is(err, fault.New(fault.ResumeExpired)) || errors.Is(err, fault.New(fault.MeetingEnded)) {
+		a.who = store.Participant{}
+		return refused
+	}
+	return err
 }
 
 // seat brings what was decided into the room, and the connection to its seat.
@@ -231,9 +258,48 @@ func (s *Service) seat(ctx context.Context, a *admission) (*Joined, error) {
 		Seat: &Seat{
 			Member: member, MeetingID: a.join.MeetingID, PeerID: a.who.PeerID, UserID: a.who.UserID,
 			Role: a.who.Role, Protocol: a.who.Protocol, connID: a.conn.ID, ip: a.conn.IP,
+			HasPrevious: a.resumed || len(a.who.PreviousHash) > 0,
 		},
 		Roster: roster, State: a.state, ResumeToken: a.token, Resumed: a.resumed, AdmissionToken: a.admissionToken, Past: a.past,
 	}, nil
+}
+
+// Confirmed takes the client's word that it has the answer to its join, and so its next token: the
+// previous one ends soon.
+func (s *Service) Confirmed(seat *Seat) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.confirmed[seat.PeerID] = seat.connID
+}
+
+// confirmAtOnce is how many tokens end by one statement.
+const confirmAtOnce = 500
+
+// endPrevious ends the previous tokens of participants whose clients have the next ones.
+func (s *Service) endPrevious(ctx context.Context) error {
+	for {
+		some := map[string]string{}
+		s.mu.Lock()
+		for peerID, connID := range s.confirmed {
+			if some[peerID] = connID; len(some) == confirmAtOnce {
+				break
+			}
+		}
+		s.mu.Unlock()
+		if len(some) == 0 {
+			return nil
+		}
+		if err := s.store.Confirm(ctx, some); err != nil {
+			return err
+		}
+		s.mu.Lock()
+		for peerID, connID := range some {
+			if s.confirmed[peerID] == connID {
+				delete(s.confirmed, peerID)
+			}
+		}
+		s.mu.Unlock()
+	}
 }
 
 // change changes the participant of a seat, unless another connection has it by

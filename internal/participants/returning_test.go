@@ -97,8 +97,11 @@ func TestReloadedPageIsTheSamePersonAgain(t *testing.T) {
 		if !slices.Equal(second.frames, []rooms.Frame{"answer"}) {
 			t.Errorf("told %v", second.frames)
 		}
-		there.refused(protocol.Join{ResumeToken: first.ResumeToken, Fresh: true}, fault.ResumeExpired)
 		wantCode(t, "a beacon that comes too late", here.LeaveByToken(ctx, first.Seat.PeerID, first.ResumeToken, true), fault.NotJoined)
+		there.Confirmed(second.Seat)
+		there.sweep()
+		there.refused(protocol.Join{ResumeToken: first.ResumeToken, Fresh: true}, fault.ResumeExpired)
+		wantCode(t, "a beacon that comes much too late", here.LeaveByToken(ctx, first.Seat.PeerID, first.ResumeToken, true), fault.NotJoined)
 		if !second.Seat.Seated() {
 			t.Error("it has lost the seat")
 		}
@@ -197,7 +200,7 @@ func TestReturnIgnoresTheLockAndNotABan(t *testing.T) {
 		s.join(protocol.Join{ResumeToken: guest.ResumeToken, Fresh: true})
 
 		s.reload(tab)
-		must(t, s.Moderate(ctx, host.Seat, &protocol.Moderate{Action: protocol.ActionKick, PeerID: other.Seat.PeerID}, func() {}))
+		must(t, s.Moderate(ctx, host.Seat, &protocol.Moderate{Action: protocol.ActionKick, PeerID: other.Seat.PeerID}, func(bool) {}))
 		s.refused(protocol.Join{ResumeToken: tab.ResumeToken, Fresh: true}, fault.Banned)
 	})
 }
@@ -210,7 +213,7 @@ func TestHostThatReloadsStaysHost(t *testing.T) {
 		s := serve(t, db, grace(50*time.Millisecond))
 		host := s.join(protocol.Join{UserID: "host", HostKey: hostKey})
 		next := s.join(protocol.Join{UserID: "next"})
-		must(t, s.Moderate(ctx, host.Seat, &protocol.Moderate{Action: protocol.ActionPromote, PeerID: next.Seat.PeerID}, func() {}))
+		must(t, s.Moderate(ctx, host.Seat, &protocol.Moderate{Action: protocol.ActionPromote, PeerID: next.Seat.PeerID}, func(bool) {}))
 		s.reload(host)
 		if p := peer(next, next.Seat.PeerID); p.Role != participants.Cohost {
 			t.Errorf("it is %s at once", p.Role)

@@ -37,6 +37,7 @@ func (s *Service) Tasks() []upkeep.Task {
 		{Name: "reclaim_seats", Every: tick, Run: s.reclaim},
 		{Name: "adopt_abandoned", Every: tick, Run: s.adoptAbandoned},
 		{Name: "clear_lobbies", Every: tick, Run: s.clearLobbies},
+		{Name: "end_previous_tokens", Every: time.Second, Run: s.endPrevious},
 		{Name: "reap_away", Every: tick, Run: s.reap},
 		{Name: "expire_kept", Every: expireEvery, Run: func(ctx context.Context) error { return s.store.Expire(ctx, time.Now()) }},
 		{Name: "sweep_deleted", Every: sweepEvery, Run: s.sweep},

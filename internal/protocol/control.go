@@ -23,6 +23,8 @@ type Control struct {
 	Password  *string // empty: none from now on
 	Spotlight *string // a peer; empty: nobody from now on
 
+	RequestID string // the client's own name for the request: asked again, it is not done twice
+
 	fields map[string]json.RawMessage
 }
 
@@ -36,6 +38,7 @@ func (c *Control) Validate() error {
 		"camera": &c.Camera, "speak": &c.Speak, "rename": &c.Rename, "chat": &c.Chat,
 		"locked": &c.Locked, "lobby": &c.Lobby, "takeover": &c.Takeover,
 	}
+	about := map[string]*string{"meeting_id": &c.MeetingID, "request_id": &c.RequestID}
 	texts := map[string]**string{"password": &c.Password, "spotlight": &c.Spotlight}
 	for _, name := range slices.Sorted(maps.Keys(c.fields)) {
 		value := c.fields[name]
@@ -52,15 +55,17 @@ func (c *Control) Validate() error {
 			if err := readString(name, value, *into); err != nil {
 				return err
 			}
-		} else if name != "meeting_id" {
+		} else if into, is := about[name]; !is {
 			return fault.Invalid(name, name+" is nothing that can be controlled.")
-		} else if err := readString(name, value, &c.MeetingID); err != nil {
+		} else if err := readString(name, value, into); err != nil {
 			return err
 		}
 	}
 	names := len(c.fields)
-	if _, named := c.fields["meeting_id"]; named {
-		names--
+	for name := range about {
+		if _, named := c.fields[name]; named {
+			names--
+		}
 	}
 	c.fields = nil
 	if names == 0 {
@@ -68,6 +73,7 @@ func (c *Control) Validate() error {
 	}
 	return errors.Join(
 		text("meeting_id", &c.MeetingID, MaxKey),
+		text("request_id", &c.RequestID, MaxClientID),
 		optionalText("password", c.Password, MaxSecret),
 		optionalText("spotlight", c.Spotlight, MaxPeerID),
 	)
@@ -101,6 +107,8 @@ type Moderate struct {
 	PeerID    string `json:"peer_id"`
 	Ticket    string `json:"ticket"` // of who waits; admit without one: everyone
 	Reason    string `json:"reason"` // for those who are told
+
+	RequestID string `json:"request_id"` // as of Control
 }
 
 // Validate checks what the action asks for.
@@ -110,6 +118,7 @@ func (m *Moderate) Validate() error {
 		text("peer_id", &m.PeerID, MaxPeerID),
 		text("ticket", &m.Ticket, MaxPeerID),
 		text("reason", &m.Reason, MaxMemo),
+		text("request_id", &m.RequestID, MaxClientID),
 	); err != nil {
 		return err
 	}

@@ -59,6 +59,9 @@ const (
 	MaxSecret    = 128      // characters of a password, key or token
 	MaxMemo      = 256      // characters
 	MaxToken     = 4 << 10  // bytes of a join token
+
+	// Characters of a secret of the client's own making, which needs 128 random bits.
+	MinAttempt, MaxAttempt = 22, 64
 )
 
 // Kinds of a signal.
@@ -111,6 +114,7 @@ type Join struct {
 
 	Ticket         string `json:"ticket"`          // of who waited in the lobby
 	AdmissionToken string `json:"admission_token"` // of who was let in once
+	Attempt        string `json:"attempt"`         // the client's own secret, by which it can ask for the seat again
 	PastToken      string `json:"past_token"`      // the last resume token of a seat that was left: it reads on
 
 	Token string `json:"token"` // of an application that vouches for the user
@@ -145,6 +149,7 @@ func (j *Join) Validate() error {
 		text("ticket", &j.Ticket, MaxSecret),
 		text("admission_token", &j.AdmissionToken, MaxSecret),
 		text("past_token", &j.PastToken, MaxSecret),
+		ownSecret("attempt", j.Attempt, MinAttempt, MaxAttempt),
 	); err != nil {
 		return err
 	}

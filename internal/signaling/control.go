@@ -36,12 +36,16 @@ func (c *client) moderate(ctx context.Context, m *protocol.Moderate) (any, error
 		return nil, err
 	}
 	target, _ := seat.Room().Peer(m.PeerID) // before it is out
-	err = c.hub.participants.Moderate(ctx, seat, m, func() {
+	done := false
+	err = c.hub.participants.Moderate(ctx, seat, m, func(again bool) {
 		c.event.Ack(protocol.Done{OK: true})
+		if done = !again; !done {
+			return
+		}
 		c.hub.opts.Log.Info().Ctx(ctx).Str("peer", seat.PeerID).Str("action", m.Action).Str("target", m.PeerID).
 			Str("meeting", logName(seat.MeetingID)).Msg("moderated")
 	})
-	if kind, recorded := recordedAs[m.Action]; err == nil && recorded {
+	if kind, recorded := recordedAs[m.Action]; done && recorded {
 		c.hub.opts.Recorder.Record(ctx, store.NewAuditEvent{
 			Kind: kind, MeetingID: seat.MeetingID, Actor: "host", Subject: target.UserID,
 			IP: c.socket.IP(), UserAgent: c.socket.UserAgent(),

@@ -146,6 +146,12 @@ func (c *client) welcomeIn(joined *participants.Joined) error {
 		answers = append(answers, frame)
 	}
 	joined.Seat.Start(answers...)
+	if joined.Seat.HasPrevious {
+		c.answered = append(c.answered, answered{joined.Seat, c.socket.Track()})
+		if joined.Resumed {
+			c.socket.Confirm() // the previous token was on the wire before: it ends as soon as it can
+		}
+	}
 	return nil
 }
 

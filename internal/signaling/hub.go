@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -35,12 +36,14 @@ type Participants interface {
 	Leave(context.Context, *participants.Seat, bool) error
 	GiveUp(context.Context, *participants.Wait) error
 	Disconnected(ctx context.Context, seat *participants.Seat, reason string)
+	// Confirmed: the client has the answer to its join. It must not block.
+	Confirmed(*participants.Seat)
 	SetMedia(context.Context, *participants.Seat, *protocol.MediaState) error
 	SetBlobs(ctx context.Context, seat *participants.Seat, sdp, candidate []byte) error
 	Rename(ctx context.Context, seat *participants.Seat, name string) error
 	Control(context.Context, *participants.Seat, *protocol.Control) error
-	// Moderate calls committed once it is done, before anyone is told.
-	Moderate(ctx context.Context, seat *participants.Seat, m *protocol.Moderate, committed func()) error
+	// Moderate calls committed once it is done, before anyone is told; again: it was done before.
+	Moderate(ctx context.Context, seat *participants.Seat, m *protocol.Moderate, committed func(again bool)) error
 	// Report is what a participant says of its pairs. It must not block.
 	Report(*participants.Seat, pairs.Report)
 }
@@ -167,6 +170,13 @@ type client struct {
 	phone     *phone // nil: nobody vouches for who is connected
 
 	outboxes outboxes // of its seats
+	answered []answered
+}
+
+// answered is an answer to a join of which the client has not confirmed yet that it has it.
+type answered struct {
+	seat *participants.Seat
+	mark uint64
 }
 
 // Connect greets a new connection.
@@ -237,6 +247,21 @@ func (h *Hub) Disconnect(s *socketio.Socket, reason socketio.Reason) {
 			h.participants.Disconnected(ctx, seat, "")
 		}
 	}
+}
+
+// Confirmed takes the client's word that it has everything up to a mark.
+func (h *Hub) Confirmed(s *socketio.Socket, mark uint64) {
+	c, ok := s.Value.(*client)
+	if !ok {
+		return
+	}
+	c.answered = slices.DeleteFunc(c.answered, func(a answered) bool {
+		if a.mark > mark {
+			return false
+		}
+		h.participants.Confirmed(a.seat)
+		return true
+	})
 }
 
 // Event handles one event: its row decodes, checks and does it; here it is

@@ -2,19 +2,22 @@ package store
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 )
 
 const (
 	participantColumns = `peer_id, meeting_id, user_id, name, role, protocol, sdp, candidate, sdp_json, candidate_json, media,
-		state, node_id, conn_id, resume_hash, fingerprint, joined_at, away_since, ip, verified, admission_hash`
+		state, node_id, conn_id, resume_hash, fingerprint, joined_at, away_since, ip, verified, admission_hash, previous_hash, requests, reader`
 	presenceColumns = `meeting_id, peer_id, conn_id, node_id, state, away_since`
 
-	insertParticipant = `INSERT INTO participants (` + participantColumns + `, joined_rev)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)`
+	insertParticipant = `INSERT INTO participants (peer_id, meeting_id, user_id, name, role, protocol, sdp, candidate, sdp_json, candidate_json, media,
+		state, node_id, conn_id, resume_hash, fingerprint, joined_at, away_since, ip, verified, admission_hash, requests, previous_hash, joined_rev)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)`
 	updateParticipant = `UPDATE participants SET user_id = $3, name = $4, role = $5, protocol = $6, sdp = $7,
 		candidate = $8, sdp_json = $9, candidate_json = $10, media = $11, state = $12, node_id = $13, conn_id = $14,
-		resume_hash = $15, fingerprint = $16, joined_at = $17, away_since = $18, ip = $19, verified = $20, admission_hash = $21
+		resume_hash = $15, fingerprint = $16, joined_at = $17, away_since = $18, ip = $19, verified = $20, admission_hash = $21, requests = $22
 		WHERE peer_id = $1 AND meeting_id = $2`
 	deleteParticipant = `DELETE FROM participants WHERE peer_id = $1 AND meeting_id = $2`
 
@@ -26,7 +29,7 @@ func participantArgs(d dialect, p Participant) []any {
 	return []any{
 		p.PeerID, p.MeetingID, p.UserID, p.Name, p.Role, p.Protocol, someBytes(p.SDP), someBytes(p.Candidate), p.SDPJSON, p.CandidateJSON, jsonText(p.Media),
 		p.State, p.NodeID, p.ConnID, optBytes(p.ResumeHash), p.Fingerprint, d.time(p.JoinedAt), optTime(d, p.AwaySince), optAddr(d, plainAddr(p.IP)), p.Verified,
-		optBytes(p.AdmissionHash),
+		optBytes(p.AdmissionHash), p.Requests,
 	}
 }
 
@@ -34,7 +37,7 @@ func participantDest(p *Participant) []any {
 	return []any{
 		&p.PeerID, &p.MeetingID, &p.UserID, &p.Name, &p.Role, &p.Protocol, scanBytes{&p.SDP}, scanBytes{&p.Candidate}, &p.SDPJSON, &p.CandidateJSON, scanJSON{&p.Media},
 		&p.State, &p.NodeID, &p.ConnID, scanBytes{&p.ResumeHash}, &p.Fingerprint, scanTime{&p.JoinedAt}, scanOptTime{&p.AwaySince}, scanAddr{&p.IP}, &p.Verified,
-		scanBytes{&p.AdmissionHash},
+		scanBytes{&p.AdmissionHash}, scanBytes{&p.PreviousHash}, &p.Requests, &p.Reader,
 	}
 }
 
@@ -87,13 +90,21 @@ func (s *Store) Participant(ctx context.Context, peerID string) (Participant, er
 	return one(*list)
 }
 
-// ParticipantByResume finds a participant by his resume token's hash; ErrParticipantNotFound.
+// ParticipantByResume finds a participant by the hash of its resume token, or of the one before while that
+// is good; ErrParticipantNotFound.
 func (s *Store) ParticipantByResume(ctx context.Context, hash []byte) (Participant, error) {
-	q, list := participantsWhere(`resume_hash = $1 AND `+there, someBytes(hash))
+	q, list := participantsWhere(`(resume_hash = $1 OR previous_hash = $1) AND `+there, someBytes(hash))
 	if err := s.read(ctx, "read a participant", q); err != nil {
 		return Participant{}, err
 	}
 	return one(*list)
+}
+
+// Confirm ends the time of the previous tokens of participants, whose clients have the next ones: of each
+// the connection that has it.
+func (s *Store) Confirm(ctx context.Context, conns map[string]string) error {
+	peers, connIDs := slices.Collect(maps.Keys(conns)), slices.Collect(maps.Values(conns))
+	return s.write(ctx, "end the time of tokens", statement{sql: s.sql.confirm, args: []any{s.d.list(peers), s.d.list(connIDs)}})
 }
 
 // RegisterNode notes that the node runs, now. Called again it renews the note.

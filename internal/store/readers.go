@@ -5,9 +5,10 @@ import (
 	"time"
 )
 
-// Who leaves a meeting with a retention is a reader: whoever has the token that the seat was held with
-// last may, once in the meeting again, read on from there. One who comes back so several times is one
-// reader with several seats. Who was removed is none.
+// A participant that leaves is a reader: whoever has the token that the seat was held with last may, once
+// in the meeting again, read on from there, as long as the messages are kept: while anybody is there, and
+// for the meeting's retention. A person who comes back so several times is one reader with several seats.
+// A participant that was removed is none.
 
 // asReader makes readers of participants, until $2. What is kept is read from their rows as they were.
 const asReader = `INSERT INTO chat_readers (peer_id, meeting_id, reader, joined_rev, token_hash, until)
@@ -22,16 +23,22 @@ const (
 func (t *Tx) readsOn(p Participant, reason string) {
 	const same = ` chat_readers.reader = (SELECT ` + readerOf + ` FROM participants WHERE peer_id = $1)`
 	switch {
-	case t.state.Retention == 0:
 	case reason == Kicked || reason == Banned:
 		t.queue = append(t.queue, statement{sql: `DELETE FROM chat_readers WHERE` + same, args: []any{p.PeerID}})
 	case p.Protocol >= 2 && len(p.ResumeHash) > 0:
-		args := []any{p.PeerID, t.s.d.time(time.Now().Add(t.state.Retention))}
+		args := []any{p.PeerID, t.s.d.time(time.Now().Add(t.readsFor()))}
 		t.queue = append(t.queue,
 			statement{sql: asReader + `peer_id = $1` + onceAgain, args: args},
 			statement{sql: `UPDATE chat_readers SET until = $2 WHERE` + same, args: args})
 	}
 }
+
+// readsWithoutRetention bounds how long a participant that has left can read on where nothing is kept once the
+// last has left: a day of a meeting that does not end.
+const readsWithoutRetention = 24 * time.Hour
+
+// readsFor is how long a participant that leaves now can read on, at most as long as there is something.
+func (t *Tx) readsFor() time.Duration { return max(t.state.Retention, readsWithoutRetention) }
 
 // ReadOn makes a participant of this meeting the reader that the token of this hash is of, so that what
 // that one may read is its own. It answers the seats that it had before; none if there is no such reader.
@@ -40,31 +47,29 @@ func (t *Tx) ReadOn(ctx context.Context, peerID string, hash []byte) ([]string, 
 	if err := key("peer id", peerID); err != nil {
 		return nil, err
 	}
-	if t.state.Retention == 0 {
-		return nil, t.err
-	}
 	const reader = `FROM chat_readers r WHERE r.meeting_id = participants.meeting_id AND r.token_hash = $3 AND r.until > $4 AND r.joined_rev >= $5`
 	now := time.Now()
 	t.queue = append(t.queue, statement{
 		sql:  asReader + `meeting_id = $1 AND resume_hash = $3 AND peer_id <> $4` + onceAgain,
-		args: []any{t.locked.MeetingID, t.s.d.time(now.Add(t.state.Retention)), someBytes(hash), peerID},
+		args: []any{t.locked.MeetingID, t.s.d.time(now.Add(t.readsFor())), someBytes(hash), peerID},
 	}, statement{
 		sql: `UPDATE participants SET reader = (SELECT r.reader ` + reader + `), joined_rev = (SELECT r.joined_rev ` + reader + `)
 			WHERE peer_id = $1 AND meeting_id = $2 AND EXISTS (SELECT 1 ` + reader + `)`,
 		args: []any{peerID, t.locked.MeetingID, someBytes(hash), t.s.d.time(now), t.state.MessagesGone},
 	})
-	return t.PastSeats(ctx, peerID)
+	return t.pastSeats(ctx, peerID)
 }
 
 // PastSeats are those that a participant had in this meeting before, as far as it has shown that, in
-// order of their names. Where nothing is retained it asks nothing.
-func (t *Tx) PastSeats(ctx context.Context, peerID string) (list []string, err error) {
-	if t.state.Retention == 0 {
+// order of their names.
+func (t *Tx) PastSeats(ctx context.Context, p Participant) (list []string, err error) {
+	if p.Reader == "" {
 		return nil, t.err
 	}
-	if err := key("peer id", peerID); err != nil {
-		return nil, err
-	}
+	return t.pastSeats(ctx, p.PeerID)
+}
+
+func (t *Tx) pastSeats(ctx context.Context, peerID string) (list []string, err error) {
 	err = t.ask(ctx, query{
 		statement{
 			sql: `SELECT r.peer_id FROM chat_readers r JOIN participants p ON p.reader = r.reader

@@ -46,6 +46,7 @@ type sqlTexts struct {
 	seen      string
 	events    eventTexts
 
+	confirm          string
 	toSweep          string
 	expireMessages   string
 	expireAttendance string
@@ -93,6 +94,9 @@ func newStore(d dialect) *Store {
 			seen: `INSERT INTO nodes (node_id, started_at, seen_at) VALUES ($1, ` + w.now + `, ` + w.now + `)
 				ON CONFLICT (node_id) DO UPDATE SET seen_at = ` + w.now,
 			events: newEventTexts(w),
+
+			confirm: `UPDATE participants SET previous_hash = NULL WHERE previous_hash IS NOT NULL
+				AND peer_id ` + w.inList + ` AND conn_id ` + strings.ReplaceAll(w.inList, "$1", "$2"),
 
 			toSweep: `SELECT e.meeting_id, e.messages_gone, e.attendance_gone, e.expires_at IS NOT NULL AND e.expires_at <= e.created_at
 				FROM meeting_state e WHERE e.to_sweep AND e.meeting_id > $1 ORDER BY e.meeting_id LIMIT 1` + w.skipLocked,

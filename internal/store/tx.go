@@ -172,10 +172,10 @@ func (t *Tx) ByUser(ctx context.Context, userID string) ([]Participant, error) {
 	return t.find(ctx, `meeting_id = $1 AND user_id = $2 AND `+there, t.locked.MeetingID, userID)
 }
 
-// ByResume finds a participant of this meeting by his resume token's hash, also one that has left and may
-// return; ErrParticipantNotFound.
+// ByResume finds a participant of this meeting by the hash of its resume token, or of the one before while
+// that is good, also one that has left and may return; ErrParticipantNotFound.
 func (t *Tx) ByResume(ctx context.Context, hash []byte) (Participant, error) {
-	list, err := t.find(ctx, `meeting_id = $1 AND resume_hash = $2`, t.locked.MeetingID, someBytes(hash))
+	list, err := t.find(ctx, `meeting_id = $1 AND (resume_hash = $2 OR previous_hash = $2)`, t.locked.MeetingID, someBytes(hash))
 	if err != nil {
 		return Participant{}, err
 	}
@@ -232,7 +232,7 @@ func (t *Tx) Insert(ctx context.Context, p Participant) error {
 		return err
 	}
 	p.MeetingID = t.locked.MeetingID
-	t.queue = append(t.queue, statement{sql: insertParticipant, args: append(participantArgs(t.s.d, p), t.state.Rev), taken: ErrParticipantExists})
+	t.queue = append(t.queue, statement{sql: insertParticipant, args: append(participantArgs(t.s.d, p), optBytes(p.PreviousHash), t.state.Rev), taken: ErrParticipantExists})
 	t.present[p.PeerID], t.seen[p.PeerID] = true, p
 	t.people.there++
 	t.happened(ParticipantJoined, p, "")
@@ -265,6 +265,23 @@ func (t *Tx) Update(ctx context.Context, p Participant) error {
 	}
 	t.seen[p.PeerID] = p
 	return nil
+}
+
+// SetRequests writes the names of a participant's last requests.
+func (t *Tx) SetRequests(peerID, requests string) {
+	t.queue = append(t.queue, statement{
+		sql:  `UPDATE participants SET requests = $3 WHERE peer_id = $1 AND meeting_id = $2`,
+		args: []any{peerID, t.locked.MeetingID, requests},
+	})
+}
+
+// SetPrevious has a token be good beside the participant's own, until Confirm.
+func (t *Tx) SetPrevious(peerID string, hash []byte) {
+	t.queue = append(t.queue, statement{
+		sql:   `UPDATE participants SET previous_hash = $3 WHERE peer_id = $1 AND meeting_id = $2`,
+		args:  []any{peerID, t.locked.MeetingID, optBytes(hash)},
+		taken: ErrParticipantExists,
+	})
 }
 
 // Delete removes the row of who leaves for this reason, or has left and does not return. In a meeting with

@@ -132,6 +132,12 @@ type Participant struct {
 	Verified    bool // somebody we trust vouches for UserID
 
 	AdmissionHash []byte // of the admission it came in by; nil for none
+
+	// PreviousHash is that of the token before ResumeHash, as long as it is good; unique. Insert writes it,
+	// then SetPrevious and Confirm.
+	PreviousHash []byte
+	Requests     string // the names of its last requests, as the caller writes them
+	Reader       string // the first seat of the same reader; empty: it has shown none. ReadOn writes it
 }
 
 // Person is who the participant is, for who removes it.
