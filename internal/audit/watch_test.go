@@ -83,6 +83,7 @@ func TestLooksAtTheSameTimeCostOne(t *testing.T) {
 		}
 		synctest.Wait()
 		time.Sleep(time.Second)
+		synctest.Wait()
 		if chain.checked > 3000 {
 			t.Errorf("%d rows", chain.checked)
 		}
