@@ -200,6 +200,10 @@ func (o observedStore) Confirm(ctx context.Context, conns map[string]string) err
 	return o.observe(ctx, "confirm", func(ctx context.Context) error { return o.Store.Confirm(ctx, conns) })
 }
 
+func (o observedStore) Expired(ctx context.Context, after, upTo time.Time) ([]string, error) {
+	return observed(ctx, o, "expired", func(ctx context.Context) ([]string, error) { return o.Store.Expired(ctx, after, upTo) })
+}
+
 func (o observedStore) Expire(ctx context.Context, now time.Time) error {
 	return o.observe(ctx, "expire", func(ctx context.Context) error { return o.Store.Expire(ctx, now) })
 }

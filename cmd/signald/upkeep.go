@@ -17,6 +17,9 @@ const (
 // tasks are all that this server does again and again.
 func (s *server) tasks() []upkeep.Task {
 	tasks := append(s.participants.Tasks(), upkeep.Task{Name: "repeat_counts", Every: repeatCountsEvery, Run: s.repeatCounts})
+	if s.config.RedisURL != "" {
+		tasks = append(tasks, upkeep.Task{Name: "forget_dead_counts", Every: time.Second, Run: s.forgetDeadCounts})
+	}
 	if s.relay != nil {
 		tasks = append(tasks, upkeep.Task{Name: "drop_strangers", Every: dropStrangersEvery, Run: s.dropStrangers})
 	}
@@ -38,6 +41,16 @@ func (s *server) repeatCounts(context.Context) error {
 		s.others.Sockets(ip, n)
 	}
 	return nil
+}
+
+// forgetDeadCounts forgets how many sockets addresses had at nodes whose lease has expired: their seats are
+// kept for the grace time, and their clients must get in meanwhile.
+func (s *server) forgetDeadCounts(ctx context.Context) error {
+	live, err := s.participants.LiveNodes(ctx)
+	if err == nil {
+		s.elsewhere.Keep(live)
+	}
+	return err
 }
 
 // dropStrangers ends the relays of participants that have left, or were removed.

@@ -38,12 +38,17 @@ func (a *API) below(next http.Handler) http.Handler {
 		return next
 	}
 	inner := http.StripPrefix(base, next)
+	redirecting := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		inner.ServeHTTP(&rebasing{w, base}, r)
+	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.URL.Path == base:
 			http.Redirect(w, r, base+"/", http.StatusPermanentRedirect)
-		case strings.HasPrefix(r.URL.Path, base+"/"):
+		case strings.HasPrefix(r.URL.Path, base+"/socket.io/"): // which redirects nobody, and wants the connection itself
 			inner.ServeHTTP(w, r)
+		case strings.HasPrefix(r.URL.Path, base+"/"):
+			redirecting.ServeHTTP(w, r)
 		default:
 			a.fail(w, r, fault.New(fault.NotFound))
 		}
@@ -68,6 +73,22 @@ func (a *API) paced(next http.Handler) http.Handler {
 	})
 }
 
+// rebasing puts the base path before the redirects of the router, which knows nothing of it.
+type rebasing struct {
+	http.ResponseWriter
+	base string
+}
+
+// Unwrap lets http.ResponseController through.
+func (w *rebasing) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *rebasing) WriteHeader(status int) {
+	if to := w.Header().Get("Location"); status/100 == 3 && strings.HasPrefix(to, "/") && !strings.HasPrefix(to, w.base+"/") {
+		w.Header().Set("Location", w.base+to)
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
 // cors opens the API to the origins that may also open sockets.
 func (a *API) cors(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -78,9 +99,11 @@ func (a *API) cors(next http.Handler) http.Handler {
 		}
 		w.Header().Set("Access-Control-Allow-Origin", origin)
 		w.Header().Add("Vary", "Origin")
+		w.Header().Set("Access-Control-Expose-Headers", "Retry-After")
 		if r.Method == http.MethodOptions {
 			w.Header().Set("Access-Control-Allow-Methods", "GET, POST")
-			w.Header().Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Idempotency-Key")
+			w.Header().Set("Access-Control-Allow-Headers", requestedHeaders(r))
+			w.Header().Add("Vary", "Access-Control-Request-Headers")
 			w.Header().Set("Access-Control-Max-Age", "600")
 			w.WriteHeader(http.StatusNoContent)
 			return
@@ -88,6 +111,17 @@ func (a *API) cors(next http.Handler) http.Handler {
 		next.ServeHTTP(w, r)
 	})
 }
+
+// requestedHeaders are those that a page of an allowed origin wants to send. Tracing and the like add
+// headers of their own.
+func requestedHeaders(r *http.Request) string {
+	if wanted := r.Header.Get("Access-Control-Request-Headers"); wanted != "" && len(wanted) <= maxRequestedHeaders {
+		return wanted
+	}
+	return "Authorization, Content-Type, Idempotency-Key"
+}
+
+const maxRequestedHeaders = 1024 // bytes
 
 // jsonErrors puts the router's own 404 and 405 into the form of all our errors.
 func jsonErrors(next http.Handler) http.Handler {

@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"strings"
 	"testing"
 
 	"signald/internal/httpapi"
@@ -26,4 +27,22 @@ func TestRequestsOfAnAddressAreBoundedOnAllPathsTogether(t *testing.T) {
 		s.want(t, get("/readyz"), 200, "")
 	}
 	s.want(t, get("/").via("203.0.113.50"), 200, "")
+}
+
+func TestRedirectsKeepTheBasePath(t *testing.T) {
+	s := open(t, testsqlite.URL(t), func(o *httpapi.Options) { o.BasePath = "/meet" })
+	redirects := 0
+	for _, path := range []string{"/meet", "/meet/api", "/meet/socket.io", "/meet//", "/meet/m//x", "/meet/assets/../admin", "/meet/assets?a=b"} {
+		got := s.do(t, get(path))
+		to := got.Header().Get("Location")
+		if to != "" {
+			redirects++
+		}
+		if to != "" && !strings.HasPrefix(to, "/meet/") || got.Code >= 500 {
+			t.Errorf("%s: %d, leads to %q", path, got.Code, to)
+		}
+	}
+	if redirects < 4 {
+		t.Errorf("only %d of them redirect", redirects)
+	}
 }

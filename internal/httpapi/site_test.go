@@ -129,7 +129,7 @@ func open(t testing.TB, url string, change func(*httpapi.Options)) *site {
 	})
 	sockets := socketio.New(socketio.Options{
 		AllowOrigin: allow, ClientIP: clientIP,
-		OnConnect: hub.Connect, OnEvent: hub.Event, OnDisconnect: hub.Disconnect, OnPanic: hub.Panic, OnConfirmed: hub.Confirmed,
+		OnConnect: hub.Connect, OnEvent: hub.Event, OnDisconnect: hub.Disconnect, OnPanic: hub.Panic, OnConfirmed: hub.Confirmed, Readmit: hub.Readmit,
 	})
 	s.Handler = httpapi.New(s.store, s.participants, places, page, sockets, opts)
 	t.Cleanup(func() {

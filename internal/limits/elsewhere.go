@@ -2,6 +2,7 @@ package limits
 
 import (
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -53,6 +54,22 @@ func (e *Elsewhere) sweepLocked() {
 	e.swept = time.Now()
 	for ip := range e.counts {
 		e.countLocked(ip)
+	}
+}
+
+// Keep forgets what nodes have told that do not live any more.
+func (e *Elsewhere) Keep(live []string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for ip, nodes := range e.counts {
+		for node := range nodes {
+			if !slices.Contains(live, node) {
+				delete(nodes, node)
+			}
+		}
+		if len(nodes) == 0 {
+			delete(e.counts, ip)
+		}
 	}
 }
 

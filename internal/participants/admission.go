@@ -75,8 +75,8 @@ func (a *admission) decide(ctx context.Context, tx *store.Tx) error {
 	if err != nil {
 		return err
 	}
-	if tx.Count() >= st.Policy.MaxPeers {
-		return fault.New(fault.MeetingFull)
+	if err := a.makeRoom(ctx, tx, isHost); err != nil {
+		return err
 	}
 
 	a.who = store.Participant{
@@ -107,6 +107,52 @@ func (a *admission) decide(ctx context.Context, tx *store.Tx) error {
 		return a.succeed(ctx, tx)
 	}
 	return nil
+}
+
+// awayShare is the part of a meeting's seats that participants of one network who are away hold, at least
+// two, before another one of that network takes the seat of the one that is away for longest: a client
+// that joins and drops again and again fills no meeting.
+const awayShare = 4
+
+// makeRoom sees to it that there is a seat. A holder of the host key always gets in, though strangers have
+// filled the meeting: it may be one over.
+func (a *admission) makeRoom(ctx context.Context, tx *store.Tx, isHost bool) error {
+	limit := tx.State().Policy.MaxPeers
+	if isHost {
+		limit++
+	}
+	if tx.Count() > limit/2 && !isHost { // else nobody is short of seats
+		if err := a.dropOwnAway(ctx, tx); err != nil {
+			return err
+		}
+	}
+	if tx.Count() >= limit {
+		return fault.New(fault.MeetingFull)
+	}
+	return nil
+}
+
+// dropOwnAway takes out a guest of the same network that is away, if there are more than its share.
+func (a *admission) dropOwnAway(ctx context.Context, tx *store.Tx) error {
+	everyone, err := tx.Participants(ctx)
+	if err != nil {
+		return err
+	}
+	network := store.Network(a.conn.IP)
+	var away []store.Participant
+	for _, p := range everyone {
+		if p.State == store.Away && p.Role == Guest && !p.Verified && p.AwaySince != nil && network != "" && store.Network(p.IP) == network {
+			away = append(away, p)
+		}
+	}
+	if len(away) < max(2, tx.State().Policy.MaxPeers/awayShare) {
+		return nil
+	}
+	oldest := slices.MinFunc(away, func(p, q store.Participant) int { return p.AwaySince.Compare(*q.AwaySince) })
+	left, err := takeOut(ctx, tx, oldest, ReasonTimeout, nil)
+	a.changes = append(a.changes, left...)
+	a.state = *tx.State()
+	return err
 }
 
 // readOn lets someone new read what was said to the seat whose last token it shows.

@@ -357,6 +357,7 @@ type flaky struct {
 	fates  []fate
 	begun  int
 	before func(n int) // called before the nth transaction begins
+	after  func(n int) // called after it was committed
 	looked func()      // called once after Nodes has looked
 	nodes  atomic.Int64
 	jump   atomic.Int64 // added to the database's clock, as Nodes tells of it
@@ -397,7 +398,14 @@ func (f *flaky) InMeeting(ctx context.Context, id string, fn func(context.Contex
 		}
 		return away
 	default:
-		return f.Store.InMeeting(ctx, id, fn)
+		err := f.Store.InMeeting(ctx, id, fn)
+		f.mu.Lock()
+		after := f.after
+		f.mu.Unlock()
+		if after != nil && err == nil {
+			after(n)
+		}
+		return err
 	}
 }
 

@@ -52,8 +52,10 @@ type leases struct {
 // monotonic clock, that was first seen.
 type sign struct{ said, seen time.Time }
 
-// liveNodes lists the nodes that have given a sign of life within their lease, this one among
+// LiveNodes lists the nodes that have given a sign of life within their lease, this one among
 // them. It does not ask how old the sign is by any wall clock: one that jumps kills no node.
+func (s *Service) LiveNodes(ctx context.Context) ([]string, error) { return s.liveNodes(ctx) }
+
 func (s *Service) liveNodes(ctx context.Context) ([]string, error) {
 	if s.opts.Alone {
 		return []string{s.opts.NodeID}, nil

@@ -38,6 +38,7 @@ type Store interface {
 	RegisterNode(ctx context.Context, nodeID string) error
 	ForgetNode(ctx context.Context, nodeID string) error
 	Confirm(ctx context.Context, conns map[string]string) error
+	Expired(ctx context.Context, after, upTo time.Time) ([]string, error)
 	Revs(ctx context.Context, meetingIDs []string) (map[string]int64, error)
 	Nodes(ctx context.Context) (map[string]time.Time, error)
 	Gone(ctx context.Context, nodes []string, limit int) ([]store.Gone, error)
@@ -109,6 +110,7 @@ type Service struct {
 
 	// each of one task of Tasks alone
 	compared  time.Time
+	expired   time.Time                 // up to when meetings were looked for whose time has passed
 	behind    map[string]int64          // rosters that were behind, and what they were behind of
 	abandoned sightings[string]         // connections of dead nodes
 	since     sightings[store.Presence] // participants that are away
@@ -211,11 +213,32 @@ func (s *Service) Join(ctx context.Context, j *protocol.Join, c Connection) (*Jo
 		return s.wait(ctx, a)
 	}
 	joined, err := s.seat(ctx, a)
+	if errors.Is(err, rooms.ErrSeatTaken) {
+		return nil, s.whyTaken(ctx, a)
+	}
 	if err != nil {
 		_ = s.depart(context.WithoutCancel(ctx), a.undo()) // kept and tried again
 		return nil, translate(err)
 	}
 	return joined, nil
+}
+
+// whyTaken puts into words for a join why its seat was taken before the connection had it.
+func (s *Service) whyTaken(ctx context.Context, a *admission) error {
+	err := s.store.InMeeting(ctx, a.join.MeetingID, func(ctx context.Context, tx *store.Tx) error {
+		if end := tx.State().ExpiresAt; end != nil && !time.Now().Before(*end) {
+			return fault.New(fault.MeetingEnded)
+		}
+		kind, err := removed(ctx, tx, a.who)
+		if err == nil && kind != "" {
+			err = refusal(kind)
+		}
+		return err
+	})
+	if err == nil { // another connection has it, which came with the same token
+		err = fault.New(fault.ResumeExpired)
+	}
+	return translate(err)
 }
 
 // mayBeAskedAgain reports whether a join was refused though its own seat may be the reason: its client has

@@ -56,7 +56,11 @@ func (a *admission) mayReturn(ctx context.Context, tx *store.Tx) error {
 	} else if kind != "" {
 		return refusal(kind)
 	}
-	if tx.Count() >= tx.State().Policy.MaxPeers {
+	limit := tx.State().Policy.MaxPeers
+	if a.who.Role == Host {
+		limit++
+	}
+	if tx.Count() >= limit {
 		return fault.New(fault.MeetingFull)
 	}
 	return nil

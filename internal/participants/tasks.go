@@ -39,10 +39,25 @@ func (s *Service) Tasks() []upkeep.Task {
 		{Name: "clear_lobbies", Every: tick, Run: s.clearLobbies},
 		{Name: "end_previous_tokens", Every: time.Second, Run: s.endPrevious},
 		{Name: "reap_away", Every: tick, Run: s.reap},
+		{Name: "end_expired", Every: time.Second, Run: s.endExpired},
 		{Name: "expire_kept", Every: expireEvery, Run: func(ctx context.Context) error { return s.store.Expire(ctx, time.Now()) }},
 		{Name: "sweep_deleted", Every: sweepEvery, Run: s.sweep},
 		{Name: "purge_expired", Every: purgeEvery, Run: func(ctx context.Context) error { return s.store.Purge(ctx, time.Now()) }},
 	}
+}
+
+// endExpired ends the meetings whose time has passed for those who are in them, as the host does.
+func (s *Service) endExpired(ctx context.Context) error {
+	now := time.Now()
+	ids, err := s.store.Expired(ctx, s.expired, now)
+	if err != nil {
+		return err
+	}
+	if err := each(ctx, ids, func(id string) error { return s.End(ctx, id) }); err != nil {
+		return err
+	}
+	s.expired = now.Add(-time.Minute) // clocks of nodes differ, and a lifetime may be set anew
+	return nil
 }
 
 // sweep deletes what is marked as gone, some rows at a time, until there is nothing left.

@@ -47,6 +47,7 @@ type Peer struct {
 	Media       Media  `json:"media"`
 	Fingerprint string `json:"fingerprint,omitempty"`
 	Verified    bool   `json:"verified,omitempty"` // user_id is vouched for by a token
+	Protocol    int    `json:"protocol,omitempty"` // 1: it has the original client; absent: 2
 	Polite      *bool  `json:"polite,omitempty"`   // in a join's answer only: for the asker
 }
 

@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"strconv"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 
@@ -18,37 +19,43 @@ func text(field string, s *string, limit int) error {
 		return fault.Invalid(field, field+" is not valid UTF-8.")
 	}
 	t := norm.NFC.String(*s)
-	start, end := 0, len(t)
-	for start < end {
-		r, n := utf8.DecodeRuneInString(t[start:])
-		if !unicode.IsSpace(r) {
-			break
-		}
-		start += n
+	if t = trim(t); t == "" && *s != "" && strings.TrimSpace(*s) != "" {
+		return fault.Invalid(field, field+" contains nothing that can be seen.")
 	}
-	for end > start {
-		r, n := utf8.DecodeLastRuneInString(t[:end])
-		if !unicode.IsSpace(r) {
-			break
-		}
-		end -= n
-	}
-	t = t[start:end]
 	if n := utf8.RuneCountInString(t); n > limit {
 		return fault.Invalid(field, field+" is longer than "+strconv.Itoa(limit)+" characters.")
 	}
-	visible := t == ""
 	for _, r := range t {
 		if unicode.IsControl(r) || isBidiControl(r) || r == '\u2028' || r == '\u2029' {
 			return fault.Invalid(field, field+" contains a control character.")
 		}
-		visible = visible || unicode.IsGraphic(r)
-	}
-	if !visible {
-		return fault.Invalid(field, field+" contains nothing that can be seen.")
 	}
 	*s = t
 	return nil
+}
+
+// invisible reports whether a character shows nothing by itself: white space, what Unicode calls
+// default-ignorable (UAX 44, Default_Ignorable_Code_Point) and format characters, and blanks that
+// count as letters or symbols.
+func invisible(r rune) bool {
+	return unicode.IsSpace(r) || !unicode.IsGraphic(r) ||
+		unicode.In(r, unicode.Cf, unicode.Zs, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector) ||
+		r == '\u2800' || r == '\U0001D159' // a Braille pattern of no dots; a note head of music that is none
+}
+
+// trim takes off the ends of a text what shows nothing there. What follows a symbol stays if it is of
+// the symbol: emoji end with variation selectors, and flags with tags.
+func trim(t string) string {
+	t = strings.TrimLeftFunc(t, invisible)
+	end := strings.TrimRightFunc(t, invisible)
+	last, _ := utf8.DecodeLastRuneInString(end)
+	rest := t[len(end):]
+	ofSymbol := func(r rune) bool { return r == '\uFE0E' || r == '\uFE0F' || r >= 0xE0020 && r <= 0xE007F }
+	if unicode.In(last, unicode.So, unicode.Sk) {
+		tail := strings.TrimLeftFunc(rest, ofSymbol)
+		return t[:len(end)+len(rest)-len(tail)]
+	}
+	return end
 }
 
 // required is text that may not be empty.

@@ -108,10 +108,14 @@ func peerOf(p rooms.Peer) protocol.Peer {
 	if p.Online {
 		state = "online"
 	}
-	return protocol.Peer{
+	peer := protocol.Peer{
 		PeerID: p.PeerID, UserID: p.UserID, Name: p.Name, Role: p.Role, State: state,
 		Media: protocol.Media(p.Media), Fingerprint: p.Fingerprint, Verified: p.Verified,
 	}
+	if p.Protocol == 1 {
+		peer.Protocol = 1
+	}
+	return peer
 }
 
 func meetingState(st rooms.State) protocol.MeetingState {

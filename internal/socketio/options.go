@@ -1,6 +1,7 @@
 package socketio
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/netip"
 	"time"
@@ -42,8 +43,13 @@ type Options struct {
 	// changes. Both are called under the server's lock and must not block.
 	SocketsElsewhere func(netip.Prefix) int
 	OnCount          func(netip.Prefix, int)
-	// AllowBinary accepts binary events; they are refused by default.
+	// AllowBinary keeps the attachments of binary events. By default they are dropped as they
+	// come, and Event.Binary says that there were some.
 	AllowBinary bool
+
+	// Readmit reports whether a client that is one too many is to be let in all the same, by what its
+	// CONNECT holds. It may take its time. Default: none is.
+	Readmit func(ip netip.Addr, auth json.RawMessage) bool
 
 	// AllowOrigin says whether a page of this origin may connect. Default: the
 	// request's own host only. Requests without an Origin header always may.
@@ -99,6 +105,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.OnEvent == nil {
 		o.OnEvent = func(*Socket, *Event) {}
+	}
+	if o.Readmit == nil {
+		o.Readmit = func(netip.Addr, json.RawMessage) bool { return false }
 	}
 	if o.OnDisconnect == nil {
 		o.OnDisconnect = func(*Socket, Reason) {}

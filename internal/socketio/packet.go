@@ -15,7 +15,7 @@ var errMalformed = errors.New("malformed packet")
 
 const (
 	maxAckDigits   = 15 // stays exact in a JavaScript number
-	maxAttachments = 16
+	maxAttachments = 256
 	maxNamespace   = 128
 )
 

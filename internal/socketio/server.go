@@ -43,13 +43,27 @@ type Stats struct {
 
 // Refusal is why a client is not let in: the data of its connect_error.
 type Refusal struct {
-	Code    string `json:"code"`
-	Message string `json:"message"`
+	Code         string `json:"code"`
+	Message      string `json:"message"`
+	RetryAfterMS int64  `json:"retry_after_ms,omitempty"`
+
+	readmits bool // some are let in all the same
 }
+
+// status is the refusal's HTTP status.
+func (r *Refusal) status() int {
+	if r.Code == "too_many_from_ip" {
+		return http.StatusTooManyRequests
+	}
+	return http.StatusServiceUnavailable
+}
+
+// refusedFor is when a refused client is to try again.
+const refusedFor = 5 * time.Second
 
 // maxRefusing bounds the sessions that are open only to be refused in words.
 // Those beyond get an HTTP status.
-const maxRefusing = 64
+const maxRefusing = 512
 
 // New makes a server. It serves until Shutdown.
 func New(opts Options) *Server {
@@ -179,7 +193,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.Method == http.MethodOptions {
 		w.Header().Set("Access-Control-Allow-Methods", "GET, POST")
-		w.Header().Set("Access-Control-Allow-Headers", "Content-Type")
+		w.Header().Set("Access-Control-Allow-Headers", requestedHeaders(r))
+		w.Header().Set("Access-Control-Max-Age", "600")
+		w.Header().Add("Vary", "Access-Control-Request-Headers")
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
@@ -200,6 +216,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.handshake(w, r, isUpgrade)
 	}
 }
+
+// requestedHeaders are those that a page of an allowed origin wants to send: clients are
+// configured with headers of their own, and none of them means anything here.
+func requestedHeaders(r *http.Request) string {
+	if wanted := r.Header.Get("Access-Control-Request-Headers"); wanted != "" && len(wanted) <= maxRequestedHeaders {
+		return wanted
+	}
+	return "Content-Type"
+}
+
+const maxRequestedHeaders = 1024 // bytes
 
 func isWebSocket(r *http.Request) bool {
 	return strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
@@ -269,7 +296,7 @@ func (s *Server) handshake(w http.ResponseWriter, r *http.Request, isUpgrade boo
 	session, refusal := s.admit(r)
 	if session == nil {
 		w.Header().Set("Retry-After", "5")
-		answerJSON(w, http.StatusServiceUnavailable, refusal)
+		answerJSON(w, refusal.status(), refusal)
 		return
 	}
 	if isUpgrade {
@@ -307,11 +334,14 @@ func (s *Server) admit(r *http.Request) (*session, *Refusal) {
 	defer s.mu.Unlock()
 	switch {
 	case s.stopped:
-		return nil, &Refusal{"server_draining", "This server is about to stop. Try again in a few seconds."}
+		return nil, &Refusal{Code: "server_draining", Message: "This server is about to stop. Try again in a few seconds.", RetryAfterMS: refusedFor.Milliseconds()}
 	case s.opts.MaxSockets > 0 && s.welcome >= s.opts.MaxSockets:
-		n.refusal = &Refusal{"server_full", "This server is full. Try again later."}
+		n.refusal = &Refusal{Code: "server_full", Message: "This server is full. Try again later.", RetryAfterMS: refusedFor.Milliseconds(), readmits: true}
 	case s.opts.MaxSocketsPerIP > 0 && s.perIP[n.ipKey]+s.opts.SocketsElsewhere(n.ipKey) >= s.opts.MaxSocketsPerIP:
-		n.refusal = &Refusal{"too_many_from_ip", "Too many connections from your address. Close another tab, or try again later."}
+		n.refusal = &Refusal{
+			Code: "too_many_from_ip", Message: "Too many connections from your address. Close another tab, or try again later.",
+			RetryAfterMS: refusedFor.Milliseconds(), readmits: true,
+		}
 	}
 	if n.refusal == nil {
 		s.welcome++
@@ -327,6 +357,17 @@ func (s *Server) admit(r *http.Request) (*session, *Refusal) {
 	s.refusing++
 	s.running.Add(1)
 	return n, nil
+}
+
+// readmit counts a session in that was one too many.
+func (s *Server) readmit(n *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n.refusal = nil
+	s.refusing--
+	s.welcome++
+	s.perIP[n.ipKey]++
+	s.opts.OnCount(n.ipKey, s.perIP[n.ipKey])
 }
 
 // register makes the session known.

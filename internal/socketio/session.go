@@ -1,6 +1,7 @@
 package socketio
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -16,6 +17,9 @@ import (
 )
 
 var pingFrame = textFrame("2")
+
+// placeholder stands in a packet's JSON for each attachment (Socket.IO protocol v5).
+var placeholder = []byte(`"_placeholder"`)
 
 // session is one Engine.IO session: a client, over polling or a WebSocket, and
 // over polling first and a WebSocket later (Engine.IO protocol v4).
@@ -122,16 +126,22 @@ func (s *session) tick() {
 		s.closeLocked(ReasonConnectTimeout)
 		return
 	case !s.awaiting && !now.Before(s.pingAt):
-		s.pingLocked(now)
+		s.pingLocked(s.pingAt, now)
 	}
 	s.armLocked(now)
 }
 
 // pingLocked sends a ping. Its pong confirms what was sent before it: frames reach a
 // client in order, over polling and across an upgrade too.
-func (s *session) pingLocked(now time.Time) {
+//
+// The pong's deadline counts from when the ping was due, as the client's own does. A timer that
+// fired late, on a busy machine, leaves the client half of the time at least.
+func (s *session) pingLocked(due, now time.Time) {
 	s.awaiting, s.pinged = true, s.sent
-	s.pingAt = now.Add(s.srv.opts.PingTimeout)
+	s.pingAt = due.Add(s.srv.opts.PingTimeout)
+	if least := now.Add(s.srv.opts.PingTimeout / 2); s.pingAt.Before(least) {
+		s.pingAt = least
+	}
 	s.sendLocked(pingFrame)
 }
 
@@ -268,8 +278,8 @@ func (s *session) message(data []byte) {
 		return
 	}
 	if p.missing > 0 {
-		if !s.srv.opts.AllowBinary {
-			s.refuse(errMalformed)
+		if bytes.Count(data, placeholder) < p.missing {
+			s.refuse(fmt.Errorf("%w: attachments that nothing stands for", errMalformed))
 			return
 		}
 		p.args = cloneArgs(p.args)
@@ -289,7 +299,9 @@ func (s *session) receiveBinary(data []byte) {
 		s.refuse(errMalformed)
 		return
 	}
-	p.attachments = append(p.attachments, append([]byte(nil), data...))
+	if s.srv.opts.AllowBinary { // else the event is refused once it is whole, and its bytes are of no use
+		p.attachments = append(p.attachments, append([]byte(nil), data...))
+	}
 	if p.missing--; p.missing == 0 {
 		s.partial = nil
 		s.dispatch(p)
@@ -361,6 +373,9 @@ func (s *session) connect(p *packet) {
 	if len(p.payload) > 0 {
 		auth = append(json.RawMessage(nil), p.payload...)
 	}
+	if s.refusal != nil && s.refusal.readmits && s.srv.opts.Readmit(s.ip, auth) {
+		s.srv.readmit(s)
+	}
 	s.lib.receive(&parser.Packet{Type: parser.CONNECT, Nsp: p.namespace, Data: auth})
 	lib := <-answer
 	if lib == nil { // refused, or the session ended meanwhile
@@ -398,7 +413,7 @@ func (s *session) connectedLocked(lib *socket.Socket) bool {
 
 // event runs the handler of one event. A panic ends here.
 func (s *session) event(socket *Socket, p *packet) {
-	e := &Event{Name: p.event, Args: p.args, Attachments: p.attachments, socket: socket, ackID: p.ackID, hasAck: p.hasAck}
+	e := &Event{Name: p.event, Args: p.args, Attachments: p.attachments, Binary: p.kind == parser.BINARY_EVENT, socket: socket, ackID: p.ackID, hasAck: p.hasAck}
 	defer s.recovered(socket, p.event, func(answer any) { e.Ack(answer) })
 	s.srv.opts.OnEvent(socket, e)
 }

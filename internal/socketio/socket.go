@@ -66,7 +66,7 @@ func (s *Socket) Confirm() {
 		return
 	}
 	now := time.Now()
-	s.session.pingLocked(now)
+	s.session.pingLocked(now, now)
 	if s.session.state == open { // the outbox had room for the ping
 		s.session.armLocked(now)
 	}
@@ -102,6 +102,7 @@ type Event struct {
 	Name        string
 	Args        []json.RawMessage
 	Attachments [][]byte
+	Binary      bool // it came with attachments, kept or not
 
 	socket *Socket
 	ackID  uint64

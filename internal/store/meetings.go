@@ -38,6 +38,27 @@ func stateDest(s *State) []any {
 	}
 }
 
+// Expired lists meetings whose time passed after one moment and not after another, and that somebody is in, or
+// waits to be let into.
+func (s *Store) Expired(ctx context.Context, after, upTo time.Time) ([]string, error) {
+	var list []string
+	err := s.read(ctx, "list meetings whose time has passed", query{
+		statement{
+			sql: `SELECT meeting_id FROM meeting_state s WHERE expires_at > $1 AND expires_at <= $2 AND expires_at > created_at
+				AND (EXISTS (SELECT 1 FROM participants p WHERE p.meeting_id = s.meeting_id)
+				OR EXISTS (SELECT 1 FROM waiting w WHERE w.meeting_id = s.meeting_id)) LIMIT 1000`,
+			args: []any{s.d.time(after), s.d.time(upTo)},
+		},
+		func(r row) error {
+			var id string
+			err := r.Scan(&id)
+			list = append(list, id)
+			return err
+		},
+	})
+	return list, err
+}
+
 // CreateMeeting adds an audit row and the meeting's first state; ErrMeetingExists. It is durable when it
 // returns. All creations wait for one another: each row's hash covers the one before.
 func (s *Store) CreateMeeting(ctx context.Context, n NewMeeting) (Meeting, error) {
