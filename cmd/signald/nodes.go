@@ -43,8 +43,8 @@ func (f fromOthers) Deliver(s cluster.Signal, done func(rooms.Outcome, rooms.Rou
 	f.rooms.Deliver(s.MeetingID, s.From, s.To, s.After, s.Frame, done)
 }
 
-func (f fromOthers) Handover(meetingID, peerID, node string) rooms.Held {
-	return f.rooms.Handover(meetingID, peerID, node)
+func (f fromOthers) Handover(meetingID, peerID, node string, rev int64) rooms.Held {
+	return f.rooms.Handover(meetingID, peerID, node, rev)
 }
 
 func (f fromOthers) Sockets(node string, ip netip.Prefix, n int) { f.elsewhere.Note(node, ip, n) }

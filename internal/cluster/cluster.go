@@ -15,6 +15,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -39,9 +40,9 @@ type Handler interface {
 	// Deliver hands a signal to a participant of this node, once the room has
 	// reached the revision after; done is called with what became of it.
 	Deliver(s Signal, done func(Outcome, rooms.Route))
-	// Handover gives up the messages held for a participant who has come back at
-	// another node.
-	Handover(meetingID, peerID, node string) rooms.Held
+	// Handover gives up the signals kept for a participant that has come to another node
+	// by a revision.
+	Handover(meetingID, peerID, node string, rev int64) rooms.Held
 	// Sockets notes how many sockets an address has at another node.
 	Sockets(node string, ip netip.Prefix, n int)
 	// Guessed notes a failed guess of an address at another node.
@@ -63,8 +64,14 @@ type Signal struct {
 	Frame     []byte `json:"-"`
 }
 
-// ErrDown: Redis cannot be reached, or the other node does not listen.
-var ErrDown = errors.New("cluster is down")
+// ErrDown: another node was not reached. Two kinds of it say more: that nobody listens
+// in its name, so that it is dead or cut off, and that it has not answered in time.
+// Otherwise Redis is the one that cannot be reached.
+var (
+	ErrDown   = errors.New("cluster is down")
+	ErrNobody = fmt.Errorf("%w: no such node", ErrDown)
+	ErrSilent = fmt.Errorf("%w: no answer", ErrDown)
+)
 
 // How long things may take.
 const (
@@ -99,7 +106,7 @@ func (Alone) Tell(string, []byte) {}
 func (Alone) Relay(_ string, _ Signal, done func(Outcome, error)) { done(rooms.Gone, nil) }
 
 // Handover finds nothing held.
-func (Alone) Handover(context.Context, string, string, string) (rooms.Held, error) {
+func (Alone) Handover(context.Context, string, string, string, int64) (rooms.Held, error) {
 	return rooms.Held{}, nil
 }
 

@@ -59,7 +59,7 @@ func (r *recorder) Deliver(s Signal, done func(Outcome, rooms.Route)) {
 	done(rooms.Queued, rooms.Route{})
 }
 
-func (r *recorder) Handover(meeting, peer, node string) rooms.Held {
+func (r *recorder) Handover(meeting, peer, node string, rev int64) rooms.Held {
 	r.add("handover %s %s to %s", meeting, peer, node)
 	return rooms.Held{Frames: r.held, Seqs: map[string]uint64{"q": 7}}
 }
@@ -243,7 +243,7 @@ func TestHeldMessagesAreHandedOver(t *testing.T) {
 	a, _ := start(t, url, "a")
 	_, b := start(t, url, "b")
 	b.held = [][]byte{[]byte("one"), {}, []byte("three")}
-	got, err := a.Handover(t.Context(), "b", "m", "p")
+	got, err := a.Handover(t.Context(), "b", "m", "p", 7)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +251,7 @@ func TestHeldMessagesAreHandedOver(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 	b.await(t, "handover m p to a")
-	if got, err := a.Handover(t.Context(), "nobody", "m", "p"); err == nil {
+	if got, err := a.Handover(t.Context(), "nobody", "m", "p", 7); err == nil {
 		t.Errorf("got %v from nobody", got)
 	}
 }
@@ -413,8 +413,8 @@ func TestGarbageAndRepetitionsAreDropped(t *testing.T) {
 	if got := slices.DeleteFunc(slices.Clone(heard.told), func(s string) bool { return s == "missed" }); len(got) != 2 {
 		t.Errorf("heard %q", got)
 	}
-	if n := b.Stats().Dropped.Load(); n < 9 {
-		t.Errorf("%d dropped", n)
+	if n := b.Stats().Ignored.Load(); n < 9 {
+		t.Errorf("%d ignored", n)
 	}
 }
 
@@ -433,4 +433,18 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 	})
+}
+
+// The queue of a node that cannot publish is full: what it has no room for is dropped, and counted.
+func TestMessagesThatTheQueueHasNoRoomForAreCounted(t *testing.T) {
+	n, err := New(Options{URL: "redis://127.0.0.1:1", NodeID: "n_1", Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range queueLimit + 5 {
+		n.say("x", &message{Kind: kindTick}, nil)
+	}
+	if dropped, failed := n.stats.Dropped.Load(), n.stats.Failed.Load(); dropped != 5 || failed != 0 {
+		t.Errorf("%d dropped and %d failed, want 5 and 0", dropped, failed)
+	}
 }

@@ -54,6 +54,8 @@ type message struct {
 	IP      string            `json:"ip,omitempty"`
 	Count   int               `json:"nr,omitempty"`
 	Seqs    map[string]uint64 `json:"sq,omitempty"`
+	Rev     int64             `json:"r,omitempty"`  // of a handover: by which the participant has come
+	From    []string          `json:"fr,omitempty"` // of what is handed over: the senders
 	Trace   string            `json:"tp,omitempty"` // traceparent, if somebody wants to know; older nodes skip it
 
 	frames [][]byte

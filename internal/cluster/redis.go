@@ -72,12 +72,15 @@ type subscription struct {
 }
 
 // Stats counts since the start.
-type Stats struct{ Published, Failed, Received, Dropped atomic.Int64 }
+//
+// Dropped: messages of this node that the queue had no room for. Ignored: messages of others that came
+// twice, or are of another version.
+type Stats struct{ Published, Failed, Received, Dropped, Ignored atomic.Int64 }
 
 type outgoing struct {
 	channel string
 	body    []byte
-	failed  func() // may be nil
+	failed  func(error) // may be nil
 	span    tracing.Span
 }
 
@@ -86,7 +89,7 @@ func (o outgoing) lost() {
 	o.span.Fail("unavailable")
 	o.span.End()
 	if o.failed != nil {
-		o.failed()
+		o.failed(ErrDown)
 	}
 }
 
@@ -225,7 +228,7 @@ func (n *Node) sayDown(down bool) {
 }
 
 // say queues a message.
-func (n *Node) say(channel string, m *message, failed func()) {
+func (n *Node) say(channel string, m *message, failed func(error)) {
 	n.queue(m, outgoing{channel: channel, failed: failed})
 }
 
@@ -245,7 +248,7 @@ func (n *Node) queue(m *message, o outgoing) {
 	}
 	n.mu.Unlock()
 	if !queued {
-		n.stats.Failed.Add(1)
+		n.stats.Dropped.Add(1)
 		o.lost()
 	}
 }
@@ -293,7 +296,7 @@ func (n *Node) publishAll(ctx context.Context, batch []outgoing) error {
 	for i, o := range batch {
 		o.span.End()
 		if results[i].Val() == 0 && o.failed != nil { // nobody listens
-			o.failed()
+			o.failed(ErrNobody)
 		}
 	}
 	return nil
@@ -350,7 +353,7 @@ func (n *Node) receive(b []byte) {
 	n.stats.Received.Add(1)
 	m, err := decode(b)
 	if err != nil {
-		n.stats.Dropped.Add(1)
+		n.stats.Ignored.Add(1)
 		n.opts.Log.Debug().Err(err).Msg("message dropped")
 		return
 	}
@@ -369,7 +372,7 @@ func (n *Node) receive(b []byte) {
 	}
 	n.mu.Unlock()
 	if twice {
-		n.stats.Dropped.Add(1)
+		n.stats.Ignored.Add(1)
 		return
 	}
 	n.dispatch(m)
@@ -395,8 +398,8 @@ func (n *Node) dispatch(m *message) {
 		m.Signal.Frame = m.frames[0]
 		n.deliver(m.Node, m.ID, *m.Signal)
 	case kindHandover:
-		held := n.handler.Handover(m.Meeting, m.Peer, m.Node)
-		n.say(n.nodeChannel(m.Node), &message{Kind: kindHeld, ID: m.ID, frames: held.Frames, Seqs: held.Seqs}, nil)
+		held := n.handler.Handover(m.Meeting, m.Peer, m.Node, m.Rev)
+		n.say(n.nodeChannel(m.Node), &message{Kind: kindHeld, ID: m.ID, frames: held.Frames, From: held.From, Seqs: held.Seqs}, nil)
 	case kindOutcome, kindHeld:
 		n.answered(m.ID, m, nil)
 	case kindSockets:
@@ -413,7 +416,7 @@ func (n *Node) dispatch(m *message) {
 		}
 	case kindTick:
 	default:
-		n.stats.Dropped.Add(1)
+		n.stats.Ignored.Add(1)
 	}
 }
 
@@ -450,8 +453,8 @@ func (n *Node) ask(node string, m *message, timeout time.Duration, answer func(*
 	n.mu.Lock()
 	n.nextID++
 	id := n.nextID
-	failed := func() { n.answered(id, nil, ErrDown) }
-	n.waiting[id] = &question{answer: answer, timer: time.AfterFunc(timeout, failed)}
+	failed := func(err error) { n.answered(id, nil, err) }
+	n.waiting[id] = &question{answer: answer, timer: time.AfterFunc(timeout, func() { failed(ErrSilent) })}
 	n.mu.Unlock()
 	m.ID = id
 	n.say(n.nodeChannel(node), m, failed)
@@ -580,20 +583,20 @@ func (n *Node) Relay(node string, s Signal, done func(Outcome, error)) {
 	})
 }
 
-// Handover asks a node for what it holds for a participant. ErrDown: it has not
-// answered, and may be asked again.
-func (n *Node) Handover(ctx context.Context, node, meetingID, peerID string) (rooms.Held, error) {
+// Handover asks a node for what it keeps for a participant that has come here by a
+// revision. ErrDown: it has not answered, and may be asked again.
+func (n *Node) Handover(ctx context.Context, node, meetingID, peerID string, rev int64) (rooms.Held, error) {
 	type answer struct {
 		held rooms.Held
 		err  error
 	}
 	answers := make(chan answer, 1)
-	n.ask(node, &message{Kind: kindHandover, Meeting: meetingID, Peer: peerID}, handoverTimeout, func(m *message, err error) {
+	n.ask(node, &message{Kind: kindHandover, Meeting: meetingID, Peer: peerID, Rev: rev}, handoverTimeout, func(m *message, err error) {
 		if err != nil {
 			answers <- answer{err: err}
 			return
 		}
-		answers <- answer{held: rooms.Held{Frames: m.frames, Seqs: m.Seqs}}
+		answers <- answer{held: rooms.Held{Frames: m.frames, From: m.From, Seqs: m.Seqs}}
 	})
 	select {
 	case a := <-answers:

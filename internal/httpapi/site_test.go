@@ -297,7 +297,11 @@ func (s *site) join(t testing.TB, meetingID string) *participants.Joined {
 type deaf struct{}
 
 func (deaf) Send(rooms.Frame) bool { return true }
-func (deaf) Cut(string)            {}
+func (deaf) Track() uint64         { return 0 }
+func (deaf) Confirm()              {}
+func (deaf) Overrun()              {}
+
+func (deaf) Cut(string) {}
 
 // serve puts the site on a port.
 func (s *site) serve(t testing.TB) string {

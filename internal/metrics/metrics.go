@@ -139,6 +139,7 @@ func (m *Metrics) Watch(s Sources) {
 	m.counter("panics_total", "Panics of handlers. Each is a bug, and in the log.", &sockets.Panics, nil)
 	m.counter("outbox_drops_total", outboxHelp, &sockets.SlowConsumers, prometheus.Labels{"reason": "slow_consumer"})
 	m.counter("outbox_drops_total", outboxHelp, &room.AwayFull, prometheus.Labels{"reason": "away_full"})
+	m.counter("outbox_drops_total", outboxHelp, &room.SentFull, prometheus.Labels{"reason": "unconfirmed_full"})
 	m.counter("outbox_drops_total", outboxHelp, &room.OrderFull, prometheus.Labels{"reason": "order_full"})
 
 	const advice = "Members of this node asked to mend a pair that is broken, by action: restart (ICE), or relay (through a TURN server)."
@@ -168,6 +169,7 @@ func (m *Metrics) Watch(s Sources) {
 	m.counter("cluster_published_total", "Messages to other nodes.", &s.Cluster.Published, nil)
 	m.counter("cluster_failed_total", "Messages to other nodes that Redis did not take.", &s.Cluster.Failed, nil)
 	m.counter("cluster_received_total", "Messages from other nodes.", &s.Cluster.Received, nil)
+	m.counter("cluster_ignored_total", "Messages from other nodes that came twice, or are of another version.", &s.Cluster.Ignored, nil)
 	m.counter("cluster_dropped_total", "Messages to other nodes that the queue had no room for.", &s.Cluster.Dropped, nil)
 }
 

@@ -175,6 +175,10 @@ func (b *box) Send(f rooms.Frame) bool {
 	return true
 }
 
+func (b *box) Track() uint64 { return 0 }
+func (b *box) Confirm()      {}
+func (b *box) Overrun()      {}
+
 func (b *box) Cut(reason string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

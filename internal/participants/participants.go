@@ -54,9 +54,10 @@ type Cluster interface {
 	// Announce tells them of changes, without waiting. What is lost on the way they find in the store.
 	// Of the context only the trace counts.
 	Announce(ctx context.Context, meetingID string, changes []rooms.Change)
-	// Handover fetches what a node holds for a participant that has come back here. An
-	// error means that it was not reached and may be asked again.
-	Handover(ctx context.Context, node, meetingID, peerID string) (rooms.Held, error)
+	// Handover fetches what a node keeps for a participant that has come here by a
+	// revision. An error means that it was not reached and may be asked again: one of
+	// package cluster says why.
+	Handover(ctx context.Context, node, meetingID, peerID string, rev int64) (rooms.Held, error)
 	// Up reports whether what is announced arrives, as far as can be known.
 	Up() bool
 	// Hint tells the nodes of a meeting something that may get lost.
@@ -261,21 +262,25 @@ func (s *Service) askAgain(ctx context.Context, a *admission, refused error) err
 
 // seat brings what was decided into the room, and the connection to its seat.
 func (s *Service) seat(ctx context.Context, a *admission) (*Joined, error) {
-	s.announce(ctx, a.join.MeetingID, a.changes...) // others hear of it though the room may not load for us
-	room, err := s.rooms.Acquire(ctx, a.join.MeetingID)
-	if err != nil {
+	room := s.rooms.Open(a.join.MeetingID) // before others hear of it: what they send at once waits there
+	defer s.rooms.Release(room)
+	s.announce(ctx, a.join.MeetingID, a.changes...) // though the room may not load for us
+	if err := room.Load(ctx); err != nil {
 		return nil, err
 	}
-	defer s.rooms.Release(room)
-	if err := room.Await(ctx, a.changes[len(a.changes)-1].Rev); err != nil {
+	rev := a.changes[len(a.changes)-1].Rev
+	if err := room.Await(ctx, rev); err != nil {
 		return nil, fault.New(fault.Unavailable).Because(err)
 	}
 	member, roster, err := room.Attach(a.who.PeerID, a.conn.ID, a.conn.Out)
 	if err != nil {
 		return nil, err
 	}
+	if a.resumed {
+		member.Resumed()
+	}
 	if a.cameFrom != "" && a.cameFrom != s.opts.NodeID {
-		s.fetch(ctx, debt{a.cameFrom, a.join.MeetingID, a.who.PeerID, member, debtTries})
+		s.fetch(ctx, owedBy(a.cameFrom, a.join.MeetingID, a.who.PeerID, rev, member))
 	}
 	return &Joined{
 		Seat: &Seat{

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"signald/internal/cluster"
 	"signald/internal/rooms"
 	"signald/internal/store"
 )
@@ -39,7 +40,7 @@ func (s *Service) reclaimSeat(ctx context.Context, lost rooms.Stray) error {
 		s.announce(ctx, lost.MeetingID, change)
 	case err == nil:
 		lost.Member.Hold()
-		s.fetch(ctx, debt{adopter, lost.MeetingID, lost.PeerID, lost.Member, debtTries})
+		s.fetch(ctx, owedBy(adopter, lost.MeetingID, lost.PeerID, change.Rev, lost.Member))
 		s.announce(ctx, lost.MeetingID, change)
 		lost.Member.Start()
 	case errors.Is(err, store.ErrParticipantNotFound), errors.Is(err, store.ErrMeetingNotFound):
@@ -50,28 +51,59 @@ func (s *Service) reclaimSeat(ctx context.Context, lost rooms.Stray) error {
 	return nil
 }
 
-// debt is what another node holds for a participant of this one.
+// debt is what another node keeps for a participant of this one.
 type debt struct {
 	node, meetingID, peerID string
+	rev                     int64 // by which the participant is here
 	member                  *rooms.Member
+	since                   time.Time
 	tries                   int
 }
 
 // debtTries is how often a node is asked, once a sweep; it may be dead.
 const debtTries = 20
 
-// fetch has the member told what the other node holds for it; if that cannot be
+// For so long newer signals wait for the older ones that another node keeps: while Redis
+// is what cannot be reached, and where the node does not answer. A node in whose name
+// nobody listens is not waited for.
+const (
+	waitForRedis = 10 * time.Second
+	waitForNode  = 2 * time.Second
+)
+
+// owedBy begins a debt: signals for the member wait from now on.
+func owedBy(node, meetingID, peerID string, rev int64, m *rooms.Member) debt {
+	m.Expect()
+	return debt{node, meetingID, peerID, rev, m, time.Now(), debtTries}
+}
+
+// fetch has the member told what the other node keeps for it; if that cannot be
 // reached, later.
 func (s *Service) fetch(ctx context.Context, d debt) {
-	held, err := s.opts.Cluster.Handover(ctx, d.node, d.meetingID, d.peerID)
+	held, err := s.opts.Cluster.Handover(ctx, d.node, d.meetingID, d.peerID, d.rev)
 	if err == nil {
 		d.member.Receive(held)
 		return
 	}
-	if d.tries--; d.tries > 0 {
+	d.tries--
+	if d.tries == 0 || d.waitedEnough(err) {
+		d.member.GoOn(d.tries == 0)
+	}
+	if d.tries > 0 {
 		s.mu.Lock()
 		s.owed = append(s.owed, d)
 		s.mu.Unlock()
+	}
+}
+
+func (d debt) waitedEnough(err error) bool {
+	switch {
+	case errors.Is(err, cluster.ErrNobody):
+		return true
+	case errors.Is(err, cluster.ErrSilent):
+		return time.Since(d.since) >= waitForNode
+	default:
+		return time.Since(d.since) >= waitForRedis
 	}
 }
 

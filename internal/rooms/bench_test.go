@@ -12,18 +12,22 @@ import (
 // counter is an outbox that counts; full has a token when it has counted up to at.
 type counter struct {
 	n    *atomic.Int64
+	of   *rooms.Member // confirms at once when it is asked
 	at   int64
 	full chan struct{}
 }
 
-func (c counter) Send(rooms.Frame) bool {
+func (c *counter) Send(rooms.Frame) bool {
 	if c.n.Add(1) == c.at {
 		c.full <- struct{}{}
 	}
 	return true
 }
 
-func (counter) Cut(string) {}
+func (*counter) Cut(string)      {}
+func (*counter) Overrun()        {}
+func (c *counter) Track() uint64 { return uint64(c.n.Load()) }
+func (c *counter) Confirm()      { c.of.Confirmed(c.Track()) }
 
 func seated(t testing.TB, h *hall, r *rooms.Room, id string, out rooms.Outbox) *rooms.Member {
 	t.Helper()
@@ -31,6 +35,9 @@ func seated(t testing.TB, h *hall, r *rooms.Room, id string, out rooms.Outbox) *
 	m, _, err := r.Attach(id, "c", out)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if c, ok := out.(*counter); ok {
+		c.of = m
 	}
 	m.Start()
 	return m
@@ -40,8 +47,8 @@ func TestRelayOfAReadyFrameAllocatesNothing(t *testing.T) {
 	h := openWith(t, rooms.Options{DeltaEvery: time.Nanosecond})
 	r := h.room()
 	var n atomic.Int64
-	m := seated(t, h, r, "p_0", counter{n: &n})
-	seated(t, h, r, "p_1", counter{n: &n})
+	m := seated(t, h, r, "p_0", &counter{n: &n})
+	seated(t, h, r, "p_1", &counter{n: &n})
 	var f rooms.Frame = "p_0 hello"
 	if allocs := testing.AllocsPerRun(1000, func() { m.Relay("p_1", f) }); allocs != 0 {
 		t.Errorf("%v allocations", allocs)
@@ -52,8 +59,8 @@ func BenchmarkRelay(b *testing.B) {
 	h := open(b)
 	r := h.room()
 	var n atomic.Int64
-	m := seated(b, h, r, "p_0", counter{n: &n})
-	seated(b, h, r, "p_1", counter{n: &n})
+	m := seated(b, h, r, "p_0", &counter{n: &n})
+	seated(b, h, r, "p_1", &counter{n: &n})
 	var f rooms.Frame = "p_0 hello"
 	b.ReportAllocs()
 	for b.Loop() {

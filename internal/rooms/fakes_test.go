@@ -144,11 +144,13 @@ func (w *truth) roster() rooms.Roster {
 
 // box is a member's outbox; it keeps everything, and when it came.
 type box struct {
-	mu     sync.Mutex
-	frames []rooms.Frame
-	when   []time.Time
-	cuts   []string
-	closed bool // Send refuses
+	mu      sync.Mutex
+	frames  []rooms.Frame
+	when    []time.Time
+	cuts    []string
+	closed  bool // Send refuses
+	pings   int  // how often an early confirmation was asked for
+	overrun bool
 }
 
 func (b *box) Send(f rooms.Frame) bool {
@@ -166,6 +168,28 @@ func (b *box) Cut(reason string) {
 	defer b.mu.Unlock()
 	b.cuts = append(b.cuts, reason)
 }
+
+// Track marks by counting the frames.
+func (b *box) Track() uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return uint64(len(b.frames))
+}
+
+func (b *box) Confirm() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.pings++
+}
+
+func (b *box) Overrun() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.overrun = true
+}
+
+// confirm is the pong of the box's client, which has read everything.
+func (b *box) confirm(m *rooms.Member) { m.Confirmed(b.Track()) }
 
 func (b *box) close() {
 	b.mu.Lock()

@@ -36,7 +36,7 @@ type waitingConn struct {
 }
 
 // put adds, replaces or takes out a waiter, and tells it what was decided.
-func (l *lobby) put(w Waiter, rev int64, decided func(admitted bool) Frame) {
+func (l *lobby) put(r *Room, w Waiter, rev int64) {
 	l.rev = rev
 	i := slices.IndexFunc(l.waiters, func(other Waiter) bool { return other.Ticket == w.Ticket })
 	switch {
@@ -48,41 +48,42 @@ func (l *lobby) put(w Waiter, rev int64, decided func(admitted bool) Frame) {
 	default:
 		l.waiters = append(l.waiters, w)
 	}
-	l.tell(w, decided)
+	l.tell(r, w)
 }
 
 // replace makes the lobby what the store says it is.
-func (l *lobby) replace(waiters []Waiter, rev int64, decided func(admitted bool) Frame) {
+func (l *lobby) replace(r *Room, waiters []Waiter, rev int64) {
 	if slices.Equal(l.waiters, waiters) {
 		return
 	}
 	for _, was := range l.waiters {
 		if !slices.ContainsFunc(waiters, func(w Waiter) bool { return w.Ticket == was.Ticket }) {
 			was.Standing = Out
-			l.tell(was, decided)
+			l.tell(r, was)
 		}
 	}
 	l.rev, l.waiters = rev, slices.Clone(waiters)
 	for _, w := range waiters {
-		l.tell(w, decided)
+		l.tell(r, w)
 	}
 }
 
 // tell tells the ticket's connection, if it is here, what was decided: once. One
 // whose place is gone, or has another connection by now, need not wait on.
-func (l *lobby) tell(w Waiter, decided func(admitted bool) Frame) {
+func (l *lobby) tell(r *Room, w Waiter) {
 	l.here = slices.DeleteFunc(l.here, func(c waitingConn) bool {
 		switch {
 		case c.ticket != w.Ticket:
 			return false
 		case c.connID != w.ConnID:
-			c.out.Cut("replaced")
+			r.doLaterLocked(func() { c.out.Cut("replaced") })
 		case w.Standing == Out:
-			c.out.Cut("server")
+			r.doLaterLocked(func() { c.out.Cut("server") })
 		case w.Standing == Waits:
 			return false
 		default:
-			c.out.Send(decided(w.Standing == Admitted))
+			admitted := w.Standing == Admitted
+			r.sendLaterLocked(lazily(128, func(e Encoder) Frame { return e.Decided(r.id, admitted) }), c.out)
 		}
 		return true
 	})
@@ -99,21 +100,18 @@ func (l *lobby) waiting() []Waiter {
 	return list
 }
 
-// decided makes the news of a decision.
-func (r *Room) decided(admitted bool) Frame { return r.rooms.encoder.Decided(r.id, admitted) }
-
 // Wait has out told, once, what is decided about a ticket; the room must have
 // reached the revision by which the connection has it, and be held until the
 // returned function is called. Who joins or asks again calls that before.
 func (r *Room) Wait(ticket, connID string, out Outbox) (stop func()) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	defer r.unlock()
 	r.lobby.here = append(r.lobby.here, waitingConn{ticket, connID, out})
 	i := slices.IndexFunc(r.lobby.waiters, func(w Waiter) bool { return w.Ticket == ticket })
 	if i >= 0 {
-		r.lobby.tell(r.lobby.waiters[i], r.decided)
+		r.lobby.tell(r, r.lobby.waiters[i])
 	} else { // it was decided, and given up, meanwhile
-		r.lobby.tell(Waiter{Ticket: ticket, ConnID: connID, Standing: Out}, r.decided)
+		r.lobby.tell(r, Waiter{Ticket: ticket, ConnID: connID, Standing: Out})
 	}
 	return func() {
 		r.mu.Lock()
@@ -136,10 +134,11 @@ func (r *Room) flushLobbyLocked() {
 			m.lobby = 0 // should it be host again, it is told anew
 		case m.lobby < r.lobby.rev:
 			if frame == nil {
-				frame = r.rooms.encoder.Lobby(r.id, r.rev, r.lobby.waiting())
+				rev, waiting := r.rev, r.lobby.waiting()
+				frame = lazily(512*(1+len(waiting)), func(e Encoder) Frame { return e.Lobby(r.id, rev, waiting) })
 			}
 			m.lobby = r.lobby.rev
-			s.tell(frame)
+			r.tellLocked(s, frame)
 		}
 	}
 }

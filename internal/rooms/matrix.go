@@ -31,7 +31,7 @@ func (r *Rooms) Report(meetingID string, report pairs.Report) {
 	}
 	defer r.Release(room)
 	room.mu.Lock()
-	defer room.mu.Unlock()
+	defer room.unlock()
 	if room.ended {
 		return
 	}
@@ -51,9 +51,10 @@ func (r *Rooms) Report(meetingID string, report pairs.Report) {
 // later if it is lost.
 func (r *Room) askLocked(a pairs.Advice) {
 	s := r.index[a.To]
-	if s == nil || s.member == nil || !s.member.started || !s.member.out.Send(r.rooms.encoder.Advice(r.id, a)) {
+	if s == nil || s.member == nil || !s.member.started {
 		return
 	}
+	r.sendLaterLocked(lazily(256, func(e Encoder) Frame { return e.Advice(r.id, a) }), s.member.out)
 	switch {
 	case !a.Offer:
 	case a.Action == pairs.Restart:
@@ -66,7 +67,7 @@ func (r *Room) askLocked(a pairs.Advice) {
 // flushMatrix tells those who lead what is new.
 func (r *Room) flushMatrix() {
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	defer r.unlock()
 	r.matrix.sluice.opened()
 	r.showMatrixLocked(true)
 }
@@ -94,10 +95,11 @@ func (r *Room) showMatrixLocked(all bool) {
 				continue
 			}
 			if frame == nil {
-				frame = r.rooms.encoder.Matrix(r.id, r.matrix.table)
+				table := r.matrix.table // whose parts are made anew, never changed
+				frame = lazily(len(table.Members)*(len(table.Members)+32), func(e Encoder) Frame { return e.Matrix(r.id, table) })
 			}
 			m.table = r.matrix.rev
-			s.tell(frame)
+			r.tellLocked(s, frame)
 		}
 	}
 }

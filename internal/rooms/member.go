@@ -14,10 +14,19 @@ type Member struct {
 	out      Outbox
 
 	// under Room.mu
-	rev     int64 // what it has been told of the roster
-	lobby   int64 // and of the lobby, if it is a host
-	table   int64 // likewise of the tables of who hears whom
-	started bool  // it has its answer; until then messages are held
+	rev       int64           // what it has been told of the roster
+	lobby     int64           // and of the lobby, if it is a host
+	table     int64           // likewise of the tables of who hears whom
+	arrived   int64           // the revision of its arrival
+	started   bool            // it has its answer; until then messages are held
+	replayed  bool            // the signals that the connection before has not confirmed were sent to it
+	pending   []Frame         // news that waits for the answer
+	bytes     int             // of pending
+	nextMap   Frame           // the newest map that waits for the answer; nil: none
+	overrun   bool            // there was too much of it
+	confirmed uint64          // the mark that its client has confirmed
+	expecting bool            // another node has older signals for it: newer ones wait
+	heard     map[string]bool // the senders of signals that were sent to it while older ones may still come
 }
 
 // ErrSeatTaken: the seat belongs to another connection by now.
@@ -27,12 +36,15 @@ var ErrSeatTaken = errors.New("the seat belongs to another connection")
 // What happens from then on is held until Start has sent that answer.
 func (r *Room) Attach(peerID, connID string, out Outbox) (*Member, Roster, error) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	defer r.unlock()
 	s := r.index[peerID]
 	if s == nil || s.ConnID != connID {
 		return nil, Roster{}, ErrSeatTaken
 	}
-	s.member = &Member{room: r, peerID: peerID, connID: connID, protocol: s.Protocol, out: out, rev: r.rev}
+	s.member = &Member{room: r, peerID: peerID, connID: connID, protocol: s.Protocol, out: out, rev: r.rev, arrived: r.rev}
+	for i := range s.sent {
+		s.sent[i].mark = unconfirmed // another connection's mark says nothing of this one
+	}
 	if s.Protocol < 2 {
 		r.maps.push() // its client expects one beside the answer; that of its join may be out already
 	}
@@ -42,23 +54,82 @@ func (r *Room) Attach(peerID, connID string, out Outbox) (*Member, Roster, error
 	return s.member, r.rosterLocked(), nil
 }
 
-// Start sends the answer to the join, and after it what was held.
+// Start sends the answer to the join, and after it what was held: the signals that the
+// connection before has not confirmed, the news, and the signals that came since.
 func (m *Member) Start(answer ...Frame) {
 	r := m.room
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	defer r.unlock()
 	for _, f := range answer {
-		m.out.Send(f)
+		r.sendLaterLocked(f, m.out)
 	}
 	s := r.index[m.peerID]
 	if s == nil || s.member != m {
 		return
 	}
-	m.started = true
-	held := s.held
-	s.held, s.heldBytes = nil, 0
-	for _, f := range held {
-		m.out.Send(f)
+	again := m.replayed // after Hold
+	m.started, m.replayed, s.counted = true, true, true
+	if m.overrun {
+		r.doLaterLocked(m.out.Overrun)
+		return
+	}
+	if !again {
+		for i := range s.sent {
+			r.trackLocked(m, s, i)
+		}
+	}
+	r.flushPendingLocked(m, s)
+}
+
+// flushPendingLocked sends the news that waited for the answer, and among it, each in
+// its place, the signals that came since; before them those that were held already.
+func (r *Room) flushPendingLocked(m *Member, s *seat) {
+	pending := m.pending
+	if m.nextMap != nil {
+		pending = append(pending, m.nextMap)
+	}
+	m.pending, m.bytes, m.nextMap = nil, 0, nil
+	places := 0
+	for _, f := range pending {
+		if sameNews(f, heldHere) {
+			places++
+		}
+	}
+	if !m.expecting {
+		r.flushHeldLocked(m, s, len(s.held)-places)
+	}
+	for _, f := range pending {
+		switch {
+		case !sameNews(f, heldHere):
+			r.sendLaterLocked(f, m.out)
+		case !m.expecting:
+			r.flushHeldLocked(m, s, 1)
+		}
+	}
+}
+
+// heldHere stands in a member's pending news for a signal that is held.
+var heldHere = &lazy{}
+
+// The bounds of what waits for a member's answer: those of an outbox.
+const (
+	pendingLimit = 1024
+	pendingBytes = 4 << 20
+)
+
+// tellLocked sends news to the seat's member: at once, or behind the answer that it
+// still waits for. A participant that is away learns the roster at its return.
+func (r *Room) tellLocked(s *seat, f Frame) {
+	m := s.member
+	switch size := r.sizeOf(f); {
+	case m.started:
+		r.sendLaterLocked(f, m.out)
+	case m.overrun:
+	case len(m.pending) >= pendingLimit || m.bytes+size > pendingBytes:
+		m.pending, m.bytes, m.nextMap, m.overrun = nil, 0, nil, true
+	default:
+		m.pending = append(m.pending, f)
+		m.bytes += size
 	}
 }
 
@@ -76,10 +147,15 @@ func (m *Member) Room() *Room { return m.room }
 // Detach takes the connection from its seat, which stays: what comes for it is
 // held for its return.
 func (m *Member) Detach() {
-	m.room.mu.Lock()
-	defer m.room.mu.Unlock()
-	if s := m.room.index[m.peerID]; s != nil && s.member == m {
+	r := m.room
+	held := r.rooms.retain(r)
+	r.mu.Lock()
+	if s := r.index[m.peerID]; s != nil && s.member == m {
 		s.member = nil
+	}
+	r.mu.Unlock()
+	if held { // it may have been the last that kept the room
+		r.rooms.Release(r)
 	}
 }
 
@@ -88,19 +164,37 @@ type Outcome uint8
 
 // The outcomes.
 const (
-	Delivered Outcome = iota // to the connection of the receiver
+	Delivered Outcome = iota // to the connection of the receiver, and kept until that confirms it
 	Queued                   // for the receiver's return
 	Gone                     // the receiver has left, or its queue is full
 	Unknown                  // the receiver is not in this meeting
 	Unseated                 // the sender has no seat
 	Elsewhere                // the receiver is at another node
+	NotYet                   // it cannot be taken right now: send it again
 )
 
-// Route is the way to a participant at another node, who must have been told of
+// Route is the way to a participant at another node, which must have been told of
 // the revision After before the signal.
 type Route struct {
 	Node  string
 	After int64
+}
+
+// seqEpoch is the distance between the first numbers of two connections of a
+// participant, of which the second does not know how far the first has counted.
+const seqEpoch = 1 << 20
+
+// Resumed says that the member's participant was in the meeting before, on another
+// connection. If this node does not know how many signals it has sent, for it was at
+// another or this one has been started anew, it counts on from its revision, which
+// is above all that were: a receiver drops what is not above the last.
+func (m *Member) Resumed() {
+	r := m.room
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s := r.index[m.peerID]; s != nil && s.member == m && !s.counted {
+		s.seqBase = uint64(max(r.rev, 0)) * seqEpoch //nolint:gosec // not negative
+	}
 }
 
 // NextSeq counts the sender's messages to one receiver; 0 if either is not here.
@@ -114,7 +208,7 @@ func (m *Member) NextSeq(to string) uint64 {
 	if s.seqs == nil {
 		s.seqs = map[string]uint64{}
 	}
-	s.seqs[to]++
+	s.seqs[to] = max(s.seqs[to], s.seqBase) + 1
 	return s.seqs[to]
 }
 
@@ -123,7 +217,7 @@ func (m *Member) NextSeq(to string) uint64 {
 func (m *Member) Relay(to string, f Frame) Outcome {
 	r := m.room
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	defer r.unlock()
 	from := r.index[m.peerID]
 	if from == nil || from.member != m {
 		return Unseated
@@ -132,7 +226,8 @@ func (m *Member) Relay(to string, f Frame) Outcome {
 	return outcome
 }
 
-// Route is the way to a participant at another node.
+// Route is the way to a participant at another node. That must know both: it may have
+// read neither from the store yet.
 func (m *Member) Route(to string) Route {
 	r := m.room
 	r.mu.Lock()
@@ -141,11 +236,12 @@ func (m *Member) Route(to string) Route {
 	if from == nil || s == nil {
 		return Route{}
 	}
-	return Route{Node: s.NodeID, After: from.since}
+	return Route{Node: s.NodeID, After: max(from.since, s.placed)}
 }
 
-// deliverLocked hands a signal to its receiver, after the news of who sent it. Who
-// has been taken out is not heard any more, though its own node may not know yet.
+// deliverLocked hands a signal to its receiver, after the news of its sender. A
+// participant that has been taken out is not heard any more, though its own node may
+// not know yet.
 func (r *Room) deliverLocked(from, to string, f Frame) (Outcome, Route) {
 	if r.index[from] == nil && slices.Contains(r.gone, from) {
 		return Unseated, Route{}
@@ -163,7 +259,7 @@ func (r *Room) deliverLocked(from, to string, f Frame) (Outcome, Route) {
 	if n := r.news.find(from); n != nil && n.kind == Joined {
 		r.flushDeltaLocked()
 	}
-	return r.sendLocked(s, f), Route{}
+	return r.sendLocked(s, from, f), Route{}
 }
 
 // delivery is a signal from another node.
@@ -178,109 +274,41 @@ type delivery struct {
 const laterLimit = 1024
 
 // Deliver hands a signal of another node to a participant of this one, in the
-// order of the calls, and once the room has reached the revision after. done is
-// told what became of it; like an Outbox it must not block.
+// order of the calls, and once the room has been read and has reached the revision
+// after. done is told what became of it; like an Outbox it must not block.
 func (r *Rooms) Deliver(meetingID, from, to string, after int64, frame []byte, done func(Outcome, Route)) {
 	f, err := r.encoder.Unmarshal(frame)
 	room := r.hold(meetingID)
-	if err != nil || room == nil {
+	switch {
+	case err != nil:
+		if room != nil {
+			r.Release(room)
+		}
 		done(Gone, Route{})
+		return
+	case room == nil: // the receiver has left, or is about to come: the sender's node will know
+		done(NotYet, Route{})
 		return
 	}
 	defer r.Release(room)
 	room.mu.Lock()
-	defer room.mu.Unlock()
-	switch d := (delivery{from, to, after, f, done}); {
-	case len(room.later) == 0 && room.rev >= after:
-		done(room.deliverLocked(from, to, f))
+	defer room.unlock()
+	d := delivery{from, to, after, f, done}
+	switch {
+	case room.ended:
+		room.answerLocked(d, NotYet, Route{})
+	case room.loaded && len(room.later) == 0 && room.rev >= after:
+		outcome, route := room.deliverLocked(from, to, f)
+		room.answerLocked(d, outcome, route)
 	case len(room.later) < laterLimit:
 		room.later = append(room.later, d)
 		room.armHealLocked()
 	default:
 		r.stats.OrderFull.Add(1)
-		done(Gone, Route{})
+		room.answerLocked(d, NotYet, Route{})
 	}
 }
 
-// Held is what this node keeps for a participant that has come back at another.
-type Held struct {
-	Frames [][]byte
-	Seqs   map[string]uint64 // of the signals it sent, by receiver
-}
-
-// Handover gives up what is held for a participant who is at node now.
-func (r *Rooms) Handover(meetingID, peerID, node string) Held {
-	room := r.hold(meetingID)
-	if room == nil {
-		return Held{}
-	}
-	defer r.Release(room)
-	room.mu.Lock()
-	defer room.mu.Unlock()
-	s := room.index[peerID]
-	if s == nil || s.member != nil {
-		return Held{}
-	}
-	h := Held{Seqs: s.seqs}
-	for _, f := range s.held {
-		h.Frames = append(h.Frames, r.encoder.Marshal(f))
-	}
-	s.held, s.heldBytes, s.seqs = nil, 0, nil
-	s.NodeID = node // what comes from now on goes there, even before the change arrives
-	return h
-}
-
-// Hold keeps what comes for the member until Start, as before its answer.
-func (m *Member) Hold() {
-	m.room.mu.Lock()
-	defer m.room.mu.Unlock()
-	m.started = false
-}
-
-// Receive takes over what another node held for this member. Before Start it comes
-// before everything else; later it is better late than never.
-func (m *Member) Receive(h Held) {
-	r := m.room
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	s := r.index[m.peerID]
-	if s == nil || s.member != m {
-		return
-	}
-	frames := make([]Frame, 0, len(h.Frames)+len(s.held))
-	for _, b := range h.Frames {
-		f, err := r.rooms.encoder.Unmarshal(b)
-		switch {
-		case err != nil: // of another version: it could not be sent
-		case m.started:
-			r.sendLocked(s, f)
-		default:
-			frames = append(frames, f)
-			s.heldBytes += r.rooms.encoder.Size(f)
-		}
-	}
-	if !m.started {
-		s.held = append(frames, s.held...)
-	}
-	for to, seq := range h.Seqs {
-		if s.seqs == nil {
-			s.seqs = map[string]uint64{}
-		}
-		s.seqs[to] = max(s.seqs[to], seq)
-	}
-}
-
-// sendLocked sends to a participant's connection, or holds the message for it.
-func (r *Room) sendLocked(s *seat, f Frame) Outcome {
-	if s.member != nil && s.member.started && s.member.out.Send(f) {
-		return Delivered
-	}
-	size := r.rooms.encoder.Size(f)
-	if len(s.held) >= r.rooms.opts.QueueLimit || s.heldBytes+size > r.rooms.opts.QueueBytes {
-		r.rooms.stats.AwayFull.Add(1)
-		return Gone
-	}
-	s.held = append(s.held, f)
-	s.heldBytes += size
-	return Queued
+func (r *Room) answerLocked(d delivery, o Outcome, route Route) {
+	r.doLaterLocked(func() { d.done(o, route) })
 }

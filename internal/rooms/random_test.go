@@ -34,6 +34,23 @@ type player struct {
 	answer   rooms.Frame // still to be sent by Start
 	boxes    []*box
 	accepted []string // what was taken for it, delivered or queued
+
+	confirmed map[string]int // what its client has confirmed, by the number of the connection
+}
+
+// confirm is the pong of the player's client.
+func (who *player) confirm() {
+	if who.member == nil || who.answer != nil {
+		return
+	}
+	if who.confirmed == nil {
+		who.confirmed = map[string]int{}
+	}
+	last := len(who.boxes) - 1
+	for _, text := range only[string](who.boxes[last]) {
+		who.confirmed[text] = last
+	}
+	who.boxes[last].confirm(who.member)
 }
 
 func (p *play) pick() *player {
@@ -116,8 +133,12 @@ func (p *play) step() {
 		if who := p.pick(); who != nil {
 			p.start(who)
 		}
-	case n < 90:
+	case n < 87:
 		p.relay()
+	case n < 90:
+		if who := p.pick(); who != nil {
+			who.confirm()
+		}
 	case n < 97:
 		p.deliver(1+p.rand.IntN(4), true)
 	default:
@@ -189,7 +210,14 @@ func (p *play) check(who *player, atRest bool) {
 		if err != nil {
 			p.t.Fatalf("%s: %v", who.peer.PeerID, err)
 		}
-		relayed = append(relayed, c.relayed...)
+		for _, text := range c.relayed {
+			if confirmed, ok := who.confirmed[text]; ok && confirmed < i {
+				p.t.Fatalf("%s got %q again, after it had confirmed it", who.peer.PeerID, text)
+			}
+			if number(text) >= len(relayed) { // a client drops what it has had
+				relayed = append(relayed, text)
+			}
+		}
 	}
 	accepted := who.accepted
 	if !atRest || who.member == nil {
@@ -198,6 +226,13 @@ func (p *play) check(who *player, atRest bool) {
 	if !slices.Equal(relayed, accepted) {
 		p.t.Fatalf("%s was to get %q and got %q", who.peer.PeerID, accepted, relayed)
 	}
+}
+
+// number is that of a relayed message among all of its receiver.
+func number(text string) (n int) {
+	var from, born string
+	_, _ = fmt.Sscan(text, &from, &born, &n)
+	return n
 }
 
 // sameMap: who is there, and under which name.

@@ -17,7 +17,8 @@ type Room struct {
 
 	listening <-chan struct{} // closed once this node is told of changes elsewhere
 
-	holders int // under Rooms.mu
+	holders int    // under Rooms.mu
+	uses    uint64 // under Rooms.mu: counts the holders that there have been
 
 	loading sync.Mutex // held by who reads the store; before mu
 
@@ -42,6 +43,10 @@ type Room struct {
 	news  news   // since the last delta
 	delta sluice // of deltas, to members of protocol 2
 	maps  sluice // of maps, to members of protocol 1
+
+	errands []errand // what is to be told, in order
+	spare   []errand // its other store
+	running bool     // somebody runs them
 }
 
 // keepGone is how many who left are remembered, to tell "gone" from "never here".
@@ -51,21 +56,17 @@ const keepGone = 64
 type seat struct {
 	Peer
 	since  int64   // the revision that this node knows it since
+	placed int64   // the revision that it has its connection since, as far as this node knows
 	member *Member // its connection, if it is at this node and not away
 
-	held      []Frame // messages for a local participant without a connection
-	heldBytes int
-	seqs      map[string]uint64 // of the signals it sent, by receiver
-}
+	sent                 []kept // signals that its connection has not confirmed
+	sentFirst            uint64 // the number of the first of them
+	held                 []kept // signals for a local participant without a connection
+	sentBytes, heldBytes int
 
-// tell sends roster news to the seat's member: at once, or behind the answer that
-// it still waits for. Who is away learns the roster at its return.
-func (s *seat) tell(f Frame) {
-	if s.member.started {
-		s.member.out.Send(f)
-		return
-	}
-	s.held = append(s.held, f)
+	seqs    map[string]uint64 // of the signals it sent, by receiver
+	seqBase uint64            // what they are counted from
+	counted bool              // this node has counted them all
 }
 
 type waiter struct {
@@ -84,8 +85,8 @@ func newRoom(rooms *Rooms, id string) *Room {
 // MeetingID is the meeting's key.
 func (r *Room) MeetingID() string { return r.id }
 
-// ready loads the room unless that was done.
-func (r *Room) ready(ctx context.Context) error {
+// Load reads the room from the store unless that was done.
+func (r *Room) Load(ctx context.Context) error {
 	r.mu.Lock()
 	loaded := r.loaded
 	r.mu.Unlock()
@@ -129,10 +130,12 @@ func (r *Room) reload(ctx context.Context, again bool) error {
 		return err
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	defer r.unlock()
 	if r.ended || r.loaded && roster.Rev <= r.rev {
 		return nil
 	}
+	before := r.rev
+	r.rev = roster.Rev
 	known := r.overtakenLocked(roster.Rev)
 	for _, s := range slices.Clone(r.peers) {
 		if !slices.ContainsFunc(roster.Peers, func(p Peer) bool { return p.PeerID == s.PeerID && p.Came == s.Came }) {
@@ -145,12 +148,10 @@ func (r *Room) reload(ctx context.Context, again bool) error {
 	}
 	r.news.due = true
 	r.ruleLocked(roster.State, roster.Rev)
-	r.lobby.replace(roster.Lobby, roster.Rev, r.decided)
+	r.lobby.replace(r, roster.Lobby, roster.Rev)
 	if !r.loaded { // nobody has been told anything yet
 		r.loaded, r.news, r.stateRev = true, news{since: roster.Rev}, 0
 	}
-	before := r.rev
-	r.rev = roster.Rev
 	for _, c := range missed {
 		if c.Rev > before { // else it has arrived meanwhile
 			r.speakLocked(c.Speech)
@@ -183,8 +184,12 @@ func (r *Room) overtakenLocked(rev int64) (reasons map[string]string) {
 // end stops the room's timers. Who still holds it by mistake sees an empty room.
 func (r *Room) end() {
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	defer r.unlock()
 	r.ended = true
+	for _, d := range r.later { // the room could not be read
+		r.answerLocked(d, NotYet, Route{})
+	}
+	r.later = nil
 	r.delta.stop()
 	r.maps.stop()
 	r.matrix.sluice.stop()
@@ -197,7 +202,7 @@ func (r *Room) end() {
 // their turn wait for it.
 func (r *Room) apply(changes ...Change) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	defer r.unlock()
 	if r.ended {
 		return
 	}
@@ -234,7 +239,8 @@ func (r *Room) advanceLocked() {
 	for len(r.later) > 0 && r.later[0].after <= r.rev {
 		d := r.later[0]
 		r.later = r.later[1:]
-		d.done(r.deliverLocked(d.from, d.to, d.frame))
+		outcome, route := r.deliverLocked(d.from, d.to, d.frame)
+		r.answerLocked(d, outcome, route)
 	}
 	r.armHealLocked()
 	if r.news.due && r.news.rev > r.news.since {
@@ -261,7 +267,7 @@ func (r *Room) applyLocked(c Change) {
 		}
 	case Lobbied:
 		if c.Waiter != nil {
-			r.lobby.put(*c.Waiter, c.Rev, r.decided)
+			r.lobby.put(r, *c.Waiter, c.Rev)
 		}
 	}
 }
@@ -278,8 +284,13 @@ func (r *Room) armHealLocked() {
 	}
 }
 
-// healHole reads the store when a revision has not come. It tries until it can.
+// healHole reads the store when a revision has not come. It tries until it can. If it
+// takes the last participant of this node out, the room goes with it.
 func (r *Room) healHole() {
+	if !r.rooms.retain(r) {
+		return
+	}
+	defer r.rooms.Release(r)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	_ = r.reload(ctx, true) // the next try is set below
@@ -304,7 +315,7 @@ func (r *Room) rejoinedLocked(peerID string, rev int64) {
 func (r *Room) putLocked(p Peer) {
 	s := r.index[p.PeerID]
 	if s == nil {
-		s = &seat{Peer: p, since: r.rev}
+		s = &seat{Peer: p, since: r.rev, placed: r.rev}
 		r.peers, r.index[p.PeerID] = append(r.peers, s), s
 		r.news.joined(p.PeerID)
 		r.maps.push()
@@ -314,11 +325,15 @@ func (r *Room) putLocked(p Peer) {
 	if string(s.SDP) != string(p.SDP) || string(s.Candidate) != string(p.Candidate) || s.Name != p.Name {
 		r.maps.push()
 	}
+	if s.ConnID != p.ConnID || s.NodeID != p.NodeID {
+		s.placed = r.rev
+		s.counted = s.counted && p.NodeID == r.rooms.opts.NodeID
+	}
 	s.Peer = p
 	r.news.changed(p.PeerID)
 	if m := s.member; m != nil && m.connID != p.ConnID {
 		s.member = nil
-		m.out.Cut("replaced") // another connection has the seat now
+		r.cutLaterLocked(m, "replaced") // another connection has the seat now
 	}
 }
 
@@ -330,7 +345,7 @@ func (r *Room) removeLocked(peerID, reason string) {
 	}
 	if m := s.member; m != nil {
 		s.member = nil
-		m.out.Cut(reason)
+		r.cutLaterLocked(m, reason)
 	}
 	delete(r.index, peerID)
 	r.peers = slices.DeleteFunc(r.peers, func(other *seat) bool { return other == s })
@@ -353,7 +368,7 @@ func (r *Room) local() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.ContainsFunc(r.peers, func(s *seat) bool {
-		return s.NodeID == r.rooms.opts.NodeID || s.member != nil || len(s.held) > 0 || len(s.seqs) > 0
+		return s.NodeID == r.rooms.opts.NodeID || s.member != nil || len(s.sent) > 0 || len(s.held) > 0 || len(s.seqs) > 0
 	})
 }
 
@@ -406,7 +421,7 @@ func (r *Room) Peer(peerID string) (Peer, bool) {
 // flushDelta tells members of protocol 2 what is new.
 func (r *Room) flushDelta() {
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	defer r.unlock()
 	r.delta.opened()
 	r.flushDeltaLocked()
 	r.flushLobbyLocked()
@@ -427,29 +442,38 @@ func (r *Room) flushDeltaLocked() {
 			continue
 		}
 		if frame == nil {
-			frame = r.rooms.encoder.Delta(r.news.delta(r))
+			frame = r.deltaFrame(&told)
 		}
 		if m.rev < r.stateRev {
 			if state == nil {
-				state = r.rooms.encoder.State(r.id, r.news.rev, r.state)
+				rev, now := r.news.rev, r.state
+				state = lazily(512, func(e Encoder) Frame { return e.State(r.id, rev, now) })
 			}
-			s.tell(state)
+			r.tellLocked(s, state)
 		}
 		m.rev = r.news.rev
-		s.tell(frame)
+		r.tellLocked(s, frame)
 		told++
-	}
-	if told > 0 {
-		r.rooms.stats.DeltaFrames.Add(int64(told))
-		r.rooms.stats.DeltaBytes.Add(int64(told * r.rooms.encoder.Size(frame)))
 	}
 	r.news = news{since: r.news.rev, rev: r.news.rev}
 }
 
-// flushMap tells members of protocol 1 the whole map.
+// deltaFrame is the message of what is new. told is how many get it, once all are known.
+func (r *Room) deltaFrame(told *int) Frame {
+	d := r.news.delta(r)
+	return lazily(512*(1+len(d.Joined)+len(d.Changed)+len(d.Left)), func(e Encoder) Frame {
+		f := e.Delta(d)
+		r.rooms.stats.DeltaFrames.Add(int64(*told))
+		r.rooms.stats.DeltaBytes.Add(int64(*told * e.Size(f)))
+		return f
+	})
+}
+
+// flushMap tells members of protocol 1 the whole map. Of the maps that wait for an
+// answer only the newest counts.
 func (r *Room) flushMap() {
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	defer r.unlock()
 	r.maps.opened()
 	if r.ended {
 		return
@@ -462,13 +486,24 @@ func (r *Room) flushMap() {
 			continue
 		}
 		if frame == nil {
-			frame = r.rooms.encoder.Map(r.id, r.rosterLocked())
+			frame = r.mapFrame(&told)
 		}
-		s.tell(frame)
 		told++
+		if m.started {
+			r.sendLaterLocked(frame, m.out)
+		} else {
+			m.nextMap = frame
+		}
 	}
-	if told > 0 {
-		r.rooms.stats.MapFrames.Add(int64(told))
-		r.rooms.stats.MapBytes.Add(int64(told * r.rooms.encoder.Size(frame)))
-	}
+}
+
+// mapFrame is the message of the whole map, as deltaFrame is that of what is new.
+func (r *Room) mapFrame(told *int) Frame {
+	roster := r.rosterLocked()
+	return lazily(0, func(e Encoder) Frame {
+		f := e.Map(r.id, roster)
+		r.rooms.stats.MapFrames.Add(int64(*told))
+		r.rooms.stats.MapBytes.Add(int64(*told * e.Size(f)))
+		return f
+	})
 }

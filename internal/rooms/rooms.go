@@ -5,12 +5,13 @@
 // store gave them and are applied in that order, whatever order they arrive in;
 // a hole that does not fill by itself is healed by reading the store again.
 //
-// Locks: Rooms.mu guards the map and comes before Room.mu, which guards one room.
-// Under Room.mu messages are encoded and put into outboxes, which is memory only:
-// that is what keeps them in order.
+// Locks: Rooms.mu guards the map, Room.mu one room, and neither is held while the
+// other is waited for. What members are told is put into order under Room.mu, and
+// encoded and sent without it: see errand.
 package rooms
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -120,10 +121,16 @@ type Encoder interface {
 	Unmarshal([]byte) (Frame, error)
 }
 
-// Outbox leads to one member's client. Neither method may block, and Send keeps
-// the order of its calls.
+// Outbox leads to one member's client. No method may block, and Send keeps the order
+// of its calls.
 type Outbox interface {
 	Send(Frame) bool
+	// Track marks what has been sent so far. Member.Confirmed is to be told once the client
+	// has confirmed it; Confirm asks for that early.
+	Track() uint64
+	Confirm()
+	// Overrun ends the connection as one that does not read what it is sent.
+	Overrun()
 	// Cut tells the client that its seat is gone, and closes the connection.
 	Cut(reason string)
 }
@@ -144,6 +151,8 @@ type Options struct {
 	HealAfter  time.Duration // how long a hole may stay; 300 ms
 	QueueLimit int           // messages kept for a member that is away; 64
 	QueueBytes int           // and their bytes; 256 KiB
+	SentLimit  int           // signals that a connection need not have confirmed; 512
+	SentBytes  int           // and their bytes; 512 KiB
 
 	// Watch has this node told of a meeting's changes, as soon as what it returns is
 	// closed; Unwatch ends that. Both only note the wish. Nil: there is no other node.
@@ -180,12 +189,8 @@ func New(encoder Encoder, load Loader, opts Options) *Rooms {
 	def(&opts.MapEvery, 250*time.Millisecond)
 	def(&opts.TableEvery, time.Second)
 	def(&opts.HealAfter, 300*time.Millisecond)
-	if opts.QueueLimit == 0 {
-		opts.QueueLimit = 64
-	}
-	if opts.QueueBytes == 0 {
-		opts.QueueBytes = 256 << 10
-	}
+	opts.QueueLimit, opts.QueueBytes = cmp.Or(opts.QueueLimit, 64), cmp.Or(opts.QueueBytes, 256<<10)
+	opts.SentLimit, opts.SentBytes = cmp.Or(opts.SentLimit, 512), cmp.Or(opts.SentBytes, 512<<10)
 	if opts.Watch == nil {
 		listening := make(chan struct{})
 		close(listening)
@@ -205,7 +210,19 @@ func (r *Rooms) Count() int {
 // Acquire returns the meeting's room, loaded. The room lives until Release, and
 // after it as long as a participant of this node is in it.
 func (r *Rooms) Acquire(ctx context.Context, meetingID string) (*Room, error) {
+	room := r.Open(meetingID)
+	if err := room.Load(ctx); err != nil {
+		r.Release(room)
+		return nil, err
+	}
+	return room, nil
+}
+
+// Open returns the meeting's room, which may not be loaded yet: until it is, signals of
+// other nodes wait in it. It lives as long as one that Acquire returns.
+func (r *Rooms) Open(meetingID string) *Room {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	room := r.rooms[meetingID]
 	if room == nil {
 		room = newRoom(r, meetingID)
@@ -213,22 +230,28 @@ func (r *Rooms) Acquire(ctx context.Context, meetingID string) (*Room, error) {
 		r.rooms[meetingID] = room
 	}
 	room.holders++
-	r.mu.Unlock()
-	if err := room.ready(ctx); err != nil {
-		r.Release(room)
-		return nil, err
-	}
-	return room, nil
+	room.uses++
+	return room
 }
 
-// Release gives back what Acquire gave.
+// Release gives back what Acquire gave. The last one to do so looks whether anybody is left, without
+// the lock of the map; if somebody else has used the room meanwhile, that is theirs to do.
 func (r *Rooms) Release(room *Room) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	room.holders--
-	if room.holders == 0 && !room.local() {
+	last, uses := room.holders == 0, room.uses
+	r.mu.Unlock()
+	if !last || room.local() {
+		return
+	}
+	r.mu.Lock()
+	unused := room.holders == 0 && room.uses == uses && r.rooms[room.id] == room
+	if unused {
 		delete(r.rooms, room.id)
 		r.opts.Unwatch(room.id)
+	}
+	r.mu.Unlock()
+	if unused {
 		room.end()
 	}
 }
@@ -240,8 +263,28 @@ func (r *Rooms) hold(meetingID string) *Room {
 	room := r.rooms[meetingID]
 	if room != nil {
 		room.holders++
+		room.uses++
 	}
 	return room
+}
+
+// retain is hold for a room that may have been given up.
+func (r *Rooms) retain(room *Room) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.rooms[room.id] != room {
+		return false
+	}
+	room.holders++
+	room.uses++
+	return true
+}
+
+// all are the rooms that there are.
+func (r *Rooms) all() []*Room {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Collect(maps.Values(r.rooms))
 }
 
 // Apply brings changes to the meeting's room, if this node has one.
@@ -265,12 +308,11 @@ func (r *Rooms) Refresh(ctx context.Context, meetingID string) error {
 
 // Revs are the revisions that the rooms have reached.
 func (r *Rooms) Revs() map[string]int64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	revs := make(map[string]int64, len(r.rooms))
-	for id, room := range r.rooms {
+	all := r.all()
+	revs := make(map[string]int64, len(all))
+	for _, room := range all {
 		if rev, loaded := room.reached(); loaded {
-			revs[id] = rev
+			revs[room.id] = rev
 		}
 	}
 	return revs
@@ -285,11 +327,8 @@ type Stray struct {
 // Strays lists the seats with a connection of this node that the roster has away,
 // or at another node.
 func (r *Rooms) Strays() []Stray {
-	r.mu.Lock()
-	all := slices.Collect(maps.Values(r.rooms))
-	r.mu.Unlock()
 	var strays []Stray
-	for _, room := range all {
+	for _, room := range r.all() {
 		room.mu.Lock()
 		for _, s := range room.peers {
 			if m := s.member; m != nil && m.started && (!s.Online || s.NodeID != r.opts.NodeID) {

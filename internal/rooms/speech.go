@@ -22,17 +22,20 @@ func (r *Room) speakLocked(s *Speech) {
 	if s == nil {
 		return // of a node that knows more than we do
 	}
-	f, err := r.rooms.encoder.Unmarshal(s.Frame)
-	if err != nil {
-		return // likewise
-	}
+	f := lazily(len(s.Frame), func(e Encoder) Frame {
+		f, err := e.Unmarshal(s.Frame)
+		if err != nil {
+			return nil // likewise
+		}
+		return f
+	})
 	if n := r.news.find(s.From); n != nil && n.kind == Joined {
 		r.news.rev = r.rev
 		r.flushDeltaLocked()
 	}
 	for _, p := range r.peers {
 		if p.member != nil && p.PeerID != s.From && (len(s.To) == 0 || slices.Contains(s.To, p.PeerID)) {
-			p.tell(f)
+			r.tellLocked(p, f)
 		}
 	}
 }
@@ -49,13 +52,13 @@ func (r *Rooms) Hint(meetingID string, s Speech) {
 		return
 	}
 	room.mu.Lock()
-	defer room.mu.Unlock()
+	defer room.unlock()
 	if n := room.news.find(s.From); n != nil && n.kind == Joined {
 		return // not before they know who it is
 	}
 	for _, p := range room.peers {
 		if p.member != nil && p.member.started && p.PeerID != s.From && (len(s.To) == 0 || slices.Contains(s.To, p.PeerID)) {
-			p.member.out.Send(f)
+			room.sendLaterLocked(f, p.member.out)
 		}
 	}
 }

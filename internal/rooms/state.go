@@ -48,8 +48,8 @@ func (r *Room) notifyLocked(n Notice) {
 			continue
 		}
 		if frame == nil {
-			frame = r.rooms.encoder.Notice(r.id, n)
+			frame = lazily(512, func(e Encoder) Frame { return e.Notice(r.id, n) })
 		}
-		s.tell(frame)
+		r.tellLocked(s, frame)
 	}
 }

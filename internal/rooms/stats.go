@@ -1,16 +1,13 @@
 package rooms
 
-import (
-	"maps"
-	"slices"
-	"sync/atomic"
-)
+import "sync/atomic"
 
 // Stats counts since the start.
 type Stats struct {
 	DeltaFrames, DeltaBytes atomic.Int64 // of rosters, to members of protocol 2
 	MapFrames, MapBytes     atomic.Int64 // and of protocol 1
 	AwayFull                atomic.Int64 // signals for which the queue of who is away had no room
+	SentFull                atomic.Int64 // signals for which too many others were not confirmed yet
 	OrderFull               atomic.Int64 // signals of other nodes that too many waited before
 	AskedRestart            atomic.Int64 // members of this node to mend a pair by an ICE restart
 	AskedRelay              atomic.Int64 // and through a TURN server
@@ -21,14 +18,8 @@ func (r *Rooms) Stats() *Stats { return &r.stats }
 
 // Participants is how many have their seat at this node.
 func (r *Rooms) Participants() int {
-	r.mu.Lock()
-	rooms := make([]*Room, 0, len(r.rooms))
-	for _, room := range r.rooms {
-		rooms = append(rooms, room)
-	}
-	r.mu.Unlock()
 	n := 0
-	for _, room := range rooms {
+	for _, room := range r.all() {
 		n += room.participants()
 	}
 	return n
@@ -47,11 +38,8 @@ func (r *Room) participants() (n int) {
 
 // BrokenPairs is how many pairs a member of this node is to mend.
 func (r *Rooms) BrokenPairs() int {
-	r.mu.Lock()
-	rooms := slices.Collect(maps.Values(r.rooms))
-	r.mu.Unlock()
 	n := 0
-	for _, room := range rooms {
+	for _, room := range r.all() {
 		n += room.brokenPairs()
 	}
 	return n
@@ -72,6 +60,8 @@ func (o Outcome) String() string {
 		return "unseated"
 	case Elsewhere:
 		return "elsewhere"
+	case NotYet:
+		return "not_yet"
 	}
 	return "invalid"
 }

@@ -3,6 +3,8 @@ package signaling
 import (
 	"bytes"
 	"encoding/json"
+	"hash/fnv"
+	"io"
 	"strconv"
 
 	"signald/internal/pairs"
@@ -32,8 +34,10 @@ func (Encoder) Delta(d rooms.Delta) rooms.Frame {
 }
 
 // Map is update_participants of protocol 1.
-func (Encoder) Map(_ string, r rooms.Roster) rooms.Frame {
-	return mustEncode(protocol.EventUpdateParticipants, participantsMap(r), protocol.MapRev{Rev: r.Rev})
+func (Encoder) Map(meetingID string, r rooms.Roster) rooms.Frame {
+	topic := fnv.New32a()
+	_, _ = io.WriteString(topic, meetingID) // never fails
+	return mustEncode(protocol.EventUpdateParticipants, participantsMap(r), protocol.MapRev{Rev: r.Rev}).Superseding(topic.Sum32() | 1)
 }
 
 // Marshaled is an event on its way to rooms of any node: a chat.Encode.

@@ -261,7 +261,7 @@ func (c *client) signal(_ context.Context, s *protocol.Signal) (any, error) {
 
 func relayedElsewhere(outcome rooms.Outcome, err error) (any, error) {
 	if err != nil {
-		return nil, fault.New(fault.Unavailable).WithMessage("The server of this participant cannot be reached right now. Try again in a moment.").Because(err)
+		return nil, notYet("The server of this participant cannot be reached right now. Try again in a moment.").Because(err)
 	}
 	return relayed(outcome)
 }
@@ -271,6 +271,13 @@ var (
 	ackDelivered = json.RawMessage(`{"ok":true}`)
 	ackQueued    = json.RawMessage(`{"ok":true,"queued":true}`)
 )
+
+// signalAgainAfter is when a signal that could not be taken is to be sent again.
+const signalAgainAfter = 250 * time.Millisecond
+
+func notYet(message string) *fault.Error {
+	return fault.New(fault.Unavailable).WithMessage(message).RetryAfter(signalAgainAfter)
+}
 
 func relayed(outcome rooms.Outcome) (any, error) {
 	switch outcome {
@@ -282,6 +289,8 @@ func relayed(outcome rooms.Outcome) (any, error) {
 		return nil, fault.New(fault.PeerGone)
 	case rooms.Unseated:
 		return nil, fault.New(fault.NotJoined)
+	case rooms.NotYet:
+		return nil, notYet("This participant cannot take the signal right now. Try again in a moment.")
 	default:
 		return nil, fault.New(fault.NotInMeeting)
 	}

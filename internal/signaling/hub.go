@@ -277,6 +277,9 @@ func (h *Hub) Confirmed(s *socketio.Socket, mark uint64) {
 	if !ok {
 		return
 	}
+	for _, seat := range c.seats {
+		seat.Confirmed(mark)
+	}
 	c.answered = slices.DeleteFunc(c.answered, func(a answered) bool {
 		if a.mark > mark {
 			return false

@@ -55,6 +55,9 @@ type outbox struct {
 }
 
 func (o *outbox) Send(f rooms.Frame) bool { return o.socket.Send(f.(socketio.Frame)) }
+func (o *outbox) Track() uint64           { return o.socket.Track() }
+func (o *outbox) Confirm()                { o.socket.Confirm() }
+func (o *outbox) Overrun()                { o.socket.Close(socketio.ReasonSlowConsumer) }
 
 // Cut says why the seat is gone, and ends a connection that has no other: what one
 // meeting's host decides is no other meeting's business. Who left by request of its

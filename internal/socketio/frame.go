@@ -15,6 +15,14 @@ type Frame struct {
 	ws     []byte // a whole unmasked WebSocket frame (RFC 6455, section 5.2)
 	header int    // length of its header: ws[header:] is the Engine.IO packet
 	binary bool
+	topic  uint32 // not 0: it takes the place of one of the same topic that waits
+}
+
+// Superseding is the frame for a client that needs only the newest of a topic, which is not 0: one that
+// still waits to be sent is replaced.
+func (f Frame) Superseding(topic uint32) Frame {
+	f.topic = topic
+	return f
 }
 
 // Encode makes the frame of an event in the default namespace.

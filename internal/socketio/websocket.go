@@ -72,21 +72,37 @@ func (c *wsConn) kill() {
 	}
 }
 
+// inTime is how many bytes a client has to take within WriteTimeout: one that reads a large roster
+// slowly is not one that does not read.
+const inTime = 128 << 10
+
+// writeInTime writes b, whose pieces have a deadline each.
+func (c *wsConn) writeInTime(b []byte, timeout time.Duration) (n int64, err error) {
+	for len(b) > 0 {
+		piece := b[:min(len(b), inTime)]
+		if err := c.net.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
+			return n, err
+		}
+		m, err := c.net.Write(piece)
+		if n += int64(m); err != nil {
+			return n, err
+		}
+		b = b[len(piece):]
+	}
+	return n, nil
+}
+
 // write sends the frames in as few system calls as fit.
 func (c *wsConn) write(frames []Frame, timeout time.Duration) (n int64, err error) {
-	if err := c.net.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
-		return 0, err
-	}
 	if len(frames) == 1 {
-		m, err := c.net.Write(frames[0].ws)
-		return int64(m), err
+		return c.writeInTime(frames[0].ws, timeout)
 	}
 	buf := writeBuffers.Get().(*[]byte)
 	defer writeBuffers.Put(buf)
 	b := (*buf)[:0]
 	flush := func() error {
-		m, err := c.net.Write(b)
-		n, b = n+int64(m), b[:0]
+		m, err := c.writeInTime(b, timeout)
+		n, b = n+m, b[:0]
 		return err
 	}
 	for _, f := range frames {
@@ -96,8 +112,8 @@ func (c *wsConn) write(frames []Frame, timeout time.Duration) (n int64, err erro
 			}
 		}
 		if len(f.ws) > writeChunk {
-			m, err := c.net.Write(f.ws)
-			if n += int64(m); err != nil {
+			m, err := c.writeInTime(f.ws, timeout)
+			if n += m; err != nil {
 				return n, err
 			}
 			continue
