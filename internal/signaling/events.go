@@ -72,8 +72,11 @@ func (c *client) join(ctx context.Context, j *protocol.Join) (any, error) {
 	if seat := c.seatIn(j.MeetingID); seat != nil {
 		return c.already(ctx, seat)
 	}
-	if j.ResumeToken == "" && j.Version >= 2 {
-		j.ResumeToken, c.resume = c.resume, ""
+	if j.Version >= 2 {
+		if j.ResumeToken == "" {
+			j.ResumeToken = c.resume
+		}
+		c.resume = "" // for the first join alone
 	}
 	who, err := c.identify(j)
 	if err != nil {

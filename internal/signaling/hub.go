@@ -145,7 +145,7 @@ func New(p Participants, m Meetings, opts Options) *Hub {
 		participants: p, meetings: m, opts: opts,
 		welcome: protocol.Welcome{
 			Protocol: protocol.Version, Server: opts.Server, Node: opts.Node, Epoch: opts.Epoch,
-			Features: []string{"protocol1", "resume", "sync", "media_state", "rename", "chat", "invite", "control", "moderate", "lobby", "mesh_report"},
+			Features: []string{"protocol1", "resume", "sync", "media_state", "rename", "chat", "invite", "control", "moderate", "lobby", "mesh_report", "asked_again"},
 			Limits: protocol.Limits{
 				Message: opts.MaxMessage, SDP: protocol.MaxBlob, Candidate: protocol.MaxCandidate,
 				Batch: protocol.MaxBatch, Chat: protocol.MaxText, Meta: protocol.MaxMeta, Peers: opts.MaxPeers,

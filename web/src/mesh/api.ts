@@ -1,5 +1,5 @@
 /** The few HTTP requests of the conference. `base` is the address that the page lives at, with a slash at its end. */
-import { localError, SignalError } from "./errors.ts";
+import { codeOf, localError, SignalError } from "./errors.ts";
 import {
   type CreatedMeeting,
   type IceServer,
@@ -9,6 +9,7 @@ import {
   parseIce,
   parseMeetingInfo,
 } from "./protocol.ts";
+import { newSecret } from "./secret.ts";
 
 export interface Api {
   /** `retentionS`: the chat is kept for so many seconds after the last has left. */
@@ -48,13 +49,18 @@ export function createApi(base: string, request: typeof fetch = (...args) => fet
     leaveUrl: new URL("api/v1/leave", base).href,
 
     async createMeeting(name, retentionS = 0) {
-      const body = await call("api/v1/meetings", {
+      const post = {
         method: "POST",
-        headers: { "Content-Type": "application/json" },
+        headers: { "Content-Type": "application/json", "Idempotency-Key": newSecret() },
         body: JSON.stringify({
           ...(name === "" ? {} : { name }),
           ...(retentionS > 0 ? { retention_s: retentionS } : {}),
         }),
+      };
+      // The same request again makes no second meeting.
+      const body = await call("api/v1/meetings", post).catch((error: unknown) => {
+        if (codeOf(error) !== "unreachable") throw error;
+        return call("api/v1/meetings", post);
       });
       return checked(() => parseCreatedMeeting(body));
     },

@@ -4,6 +4,12 @@ export interface Events<M> {
   emit<K extends keyof M>(name: K, payload: M[K]): void;
 }
 
+/** A listener that throws is its owner's trouble, and nobody else's: the browser tells of it as of any uncaught error. */
+function report(error: unknown): void {
+  if (typeof reportError === "function") reportError(error);
+  else console.error(error);
+}
+
 export function createEvents<M>(): Events<M> {
   const listeners = new Map<keyof M, Set<(payload: never) => void>>();
   return {
@@ -15,7 +21,11 @@ export function createEvents<M>(): Events<M> {
     },
     emit(name, payload) {
       for (const listener of [...(listeners.get(name) ?? [])]) {
-        (listener as (payload: unknown) => void)(payload);
+        try {
+          (listener as (payload: unknown) => void)(payload);
+        } catch (error) {
+          report(error);
+        }
       }
     },
   };

@@ -2,6 +2,7 @@
 import { enter } from "./admission.ts";
 import { codeOf, localError, SignalError } from "./errors.ts";
 import type { JoinAck, JoinRequest } from "./protocol.ts";
+import { newSecret } from "./secret.ts";
 import type { Signaling } from "./signaling.ts";
 
 export interface JoinOptions {
@@ -64,6 +65,10 @@ export interface MembershipOptions {
 
 /** The first join waits this long for a connection. */
 const connectTimeoutMs = 15_000;
+/** A refusal that will not pass by itself in that time is told at once. */
+const hopeless = new Set(["forbidden"]);
+/** How often a first join is asked again whose answer was lost. */
+const maxAsks = 4;
 /** Codes after which joining again may succeed without anyone doing anything. */
 const passing = new Set([
   "rate_limited",
@@ -104,6 +109,7 @@ export function createMembership(options: MembershipOptions): Membership {
       // The meeting has gone on without us: join it again, as someone new.
       if (seat) {
         seat = undefined;
+        signaling.holds(undefined);
         void comeBack();
       } else {
         options.onEnd(code);
@@ -140,13 +146,23 @@ export function createMembership(options: MembershipOptions): Membership {
         ...(admissionToken ? { admission_token: admissionToken } : {}),
         ...(pastToken ? { past_token: pastToken } : {}),
         ...(fingerprint ? { fingerprint } : {}),
+        attempt: newSecret(),
         media: options.media(),
       };
       const resume = resumeToken ? { resume_token: resumeToken, fresh: true } : {};
-      return enter(signaling, { ...request, ...resume }, (ticket) => {
-        place = { meeting_id: meetingId, ticket };
-        options.onWaiting();
-      });
+      for (let asks = 1; ; asks++) {
+        try {
+          return await enter(signaling, { ...request, ...resume }, (ticket) => {
+            place = { meeting_id: meetingId, ticket };
+            options.onWaiting();
+          });
+        } catch (error) {
+          // The answer was lost: by the attempt the server gives it again, and nobody is there twice.
+          const code = codeOf(error);
+          if (asks >= maxAsks || (code !== "disconnected" && code !== "timeout")) throw error;
+          await connected(signaling);
+        }
+      }
     },
 
     take(ack) {
@@ -156,10 +172,8 @@ export function createMembership(options: MembershipOptions): Membership {
       place = undefined;
       if (request && ack.admission_token) request = { ...request, admission_token: ack.admission_token };
       // Should the seat be lost, what was said meanwhile is not.
-      const { past_token: _, ...rest } = request ?? {};
-      if (request)
-        request =
-          ack.meeting.retention_s > 0 ? { ...request, past_token: ack.resume_token } : (rest as JoinRequest);
+      if (request) request = { ...request, past_token: ack.resume_token, attempt: newSecret() };
+      signaling.holds(ack.resume_token);
       attempts = 0;
       return same;
     },
@@ -177,14 +191,27 @@ export function createMembership(options: MembershipOptions): Membership {
 function connected(signaling: Signaling): Promise<void> {
   if (signaling.ready()) return Promise.resolve();
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => {
-      stop();
-      reject(localError("unreachable", "the server could not be reached"));
-    }, connectTimeoutMs);
-    const stop = signaling.on("ready", () => {
+    let refusal: string | undefined;
+    const timer = setTimeout(giveUp, connectTimeoutMs);
+    const stops = [
+      signaling.on("ready", () => {
+        forget();
+        resolve();
+      }),
+      signaling.on("refused", ({ code }) => {
+        refusal = code;
+        if (hopeless.has(code)) giveUp();
+      }),
+    ];
+    function forget(): void {
       clearTimeout(timer);
-      stop();
-      resolve();
-    });
+      for (const stop of stops) stop();
+    }
+    function giveUp(): void {
+      forget();
+      if (refusal === undefined || refusal === "unreachable")
+        reject(localError("unreachable", "the server could not be reached"));
+      else reject(new SignalError({ code: refusal, message: "the server refuses the connection" }));
+    }
   });
 }

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { SignalError } from "./errors.ts";
+import { localError, SignalError } from "./errors.ts";
 import { createMesh, type MeshEvents } from "./mesh.ts";
 import { timing } from "./peer.ts";
 import type { Matrix, PairReport, RosterDelta, SignalIn } from "./protocol.ts";
@@ -447,10 +447,12 @@ describe("who hears whom", () => {
   /** All offers are answered. */
   async function answer(server: ReturnType<typeof fakeSignaling>) {
     for (const { to, neg } of server.signals.splice(0)) {
-      server.emit("signal", { from: to, seq: 1, neg, kind: "answer", sdp: "x audio,video" });
+      server.emit("signal", { from: to, seq: ++seq, neg, kind: "answer", sdp: "x audio,video" });
     }
     await settle();
   }
+
+  let seq = 0;
 
   /** In a meeting whose server wants to know, connected to both. */
   async function reporting(features = ["chat", "mesh_report"]) {
@@ -537,4 +539,85 @@ describe("who hears whom", () => {
     server.emit("delta", delta(5, 6, { changed: [{ peer_id: "me", role: "guest" }] }));
     expect(mesh.view().matrix).toBeNull();
   });
+});
+
+test("a signal that the server sends again is handled once", async () => {
+  const { mesh, server, rtc } = setup();
+  server.answers.join = () => joinAck("me", 5, [person("a")]);
+  server.up();
+  await mesh.join({ meetingId: "key", name: "Me" });
+  await settle();
+  const before = rtc.made.length;
+  const bye = (at: number) => server.emit("signal", { from: "a", seq: at, neg: `a-${at}`, kind: "bye" });
+  bye(1);
+  await settle();
+  const once = rtc.made.length;
+  bye(1);
+  bye(1);
+  await settle();
+  expect(rtc.made.length).toBe(once);
+  bye(2);
+  await settle();
+  expect(rtc.made.length - once).toBe(once - before);
+});
+
+test("a listener that throws is reported, and harms nothing else", async () => {
+  const reported: unknown[] = [];
+  vi.stubGlobal("reportError", (error: unknown) => reported.push(error));
+  const { mesh, server } = setup();
+  let heard = 0;
+  mesh.on("change", () => {
+    throw new Error("a bug in the embedder's drawing");
+  });
+  mesh.on("change", () => heard++);
+  server.answers.join = () => joinAck("me", 5, [person("a"), person("b")]);
+  server.up();
+  await mesh.join({ meetingId: "key", name: "Me" });
+  expect(mesh.view().status).toBe("joined");
+  expect([...mesh.peers().keys()]).toEqual(["a", "b"]);
+  expect(heard).toBeGreaterThan(0);
+  expect(reported.length).toBeGreaterThan(0);
+  vi.unstubAllGlobals();
+});
+
+test("a join whose answer is lost is asked for again by the same attempt", async () => {
+  const { mesh, server } = setup();
+  let asks = 0;
+  server.answers.join = () =>
+    asks++ < 2 ? localError("disconnected", "the connection was lost") : joinAck("me", 5, [person("a")]);
+  server.up();
+  await mesh.join({ meetingId: "key", name: "Me" });
+  const attempts = server.joins.map(({ attempt }) => attempt);
+  expect(attempts.length).toBe(3);
+  expect(new Set(attempts).size).toBe(1);
+  expect(attempts[0]).toMatch(/^[\w-]{22}$/);
+});
+
+test("a host's request whose answer is lost is sent again under the same name", async () => {
+  const { mesh, server } = setup();
+  server.state.features = ["asked_again"];
+  server.answers.join = () => joinAck("me", 5, [person("a")], { role: "host" });
+  server.up();
+  await mesh.join({ meetingId: "key", name: "Me" });
+  const send = vi
+    .spyOn(server.signaling, "moderate")
+    .mockRejectedValueOnce(localError("timeout", "no answer"));
+  await mesh.moderate({ action: "mute", peer_id: "a" });
+  const names = send.mock.calls.map(([request]) => request.request_id);
+  expect(names.length).toBe(2);
+  expect(names[0]).toBeTruthy();
+  expect(names[1]).toBe(names[0]);
+});
+
+test("what the server's refusal is, is seen while it lasts", async () => {
+  const { mesh, server } = setup();
+  server.answers.join = () => joinAck("me", 5, [person("a")]);
+  server.up();
+  await mesh.join({ meetingId: "key", name: "Me" });
+  server.emit("lost", { final: false });
+  server.emit("refused", { code: "too_many_from_ip", retryAfterMs: 5_000 });
+  expect(mesh.view()).toMatchObject({ status: "reconnecting", refusal: "too_many_from_ip" });
+  server.up();
+  await settle();
+  expect(mesh.view()).toMatchObject({ status: "joined", refusal: "" });
 });

@@ -26,6 +26,7 @@ import { createReporter } from "./reporter.ts";
 import type { RosterDiff } from "./roster.ts";
 import { createRosterSync } from "./roster-sync.ts";
 import { browserRtc, type RtcEnvironment } from "./rtc.ts";
+import { newSecret } from "./secret.ts";
 import type { Signaling } from "./signaling.ts";
 import type { MeshEvents, MeshStatus, MeshView } from "./view.ts";
 
@@ -68,6 +69,10 @@ export interface MeshOptions {
   relayOnly?: boolean;
 }
 
+/** How often a request is sent whose answer is lost, and how long each time is waited for the seat. */
+const maxAsks = 3;
+const backInMs = 20_000;
+
 export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false }: MeshOptions): Mesh {
   const events = createEvents<MeshEvents>();
   let status: MeshStatus = "idle";
@@ -81,6 +86,7 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
   let meeting: MeetingState | null = null;
   let waiting: Waiter[] = [];
   let matrix: Matrix | null = null;
+  let refusal = "";
 
   const trouble = (error: unknown) => events.emit("trouble", error);
   const changed = () => {
@@ -234,12 +240,53 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
     if (online()) signaling.mediaState(media).catch(trouble);
   }
 
+  /** Sends a request that is not to be done twice, again if its answer was lost. */
+  async function asked(send: (named: { request_id?: string }) => Promise<void>): Promise<void> {
+    const known = signaling.knows("asked_again");
+    const named = known ? { request_id: newSecret() } : {};
+    for (let asks = 1; ; asks++) {
+      try {
+        return await send(named);
+      } catch (error) {
+        const code = codeOf(error);
+        if (!known || asks >= maxAsks || (code !== "disconnected" && code !== "timeout")) throw error;
+        if (!(await backIn())) throw error;
+      }
+    }
+  }
+
+  /** Whether we have our seat again, in a while. */
+  function backIn(): Promise<boolean> {
+    return new Promise((resolve) => {
+      const settle = (back: boolean) => {
+        clearTimeout(timer);
+        stop();
+        resolve(back);
+      };
+      const look = () => {
+        if (online()) settle(true);
+        else if (status === "ended") settle(false);
+      };
+      const timer = setTimeout(() => settle(false), backInMs);
+      const stop = events.on("change", look);
+      look();
+    });
+  }
+
   // What the connection says.
 
   const ours = (meetingId: string | undefined) =>
     meetingId === undefined || meetingId === membership.request()?.meeting_id;
 
-  signaling.on("ready", () => void membership.comeBack());
+  signaling.on("ready", () => {
+    refusal = "";
+    void membership.comeBack();
+  });
+  signaling.on("refused", ({ code }) => {
+    if (refusal === code) return;
+    refusal = code;
+    changed();
+  });
   signaling.on("lost", ({ final }) => {
     if (status !== "joined" && status !== "reconnecting") return;
     if (final) {
@@ -302,6 +349,7 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
 
     view: () => ({
       status,
+      refusal: status === "reconnecting" ? refusal : "",
       selfId: membership.seat()?.peer_id ?? "",
       name: ownName,
       hand,
@@ -343,8 +391,8 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
       membership.rename(name);
     },
 
-    control: (change) => signaling.control(change),
-    moderate: (request) => signaling.moderate(request),
+    control: (change) => asked((named) => signaling.control({ ...change, ...named })),
+    moderate: (request) => asked((named) => signaling.moderate({ ...request, ...named })),
 
     show: (peerId, wish) => peers.all.get(peerId)?.show(wish),
 

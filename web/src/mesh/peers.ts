@@ -67,6 +67,8 @@ export function createPeers(options: PeersOptions): Peers {
   let negs = 0;
   /** Signals of those who are not in our roster yet. */
   let strangers: SignalIn[] = [];
+  /** The last signal of each sender. */
+  const handled = new Map<string, number>();
 
   // Both run while we are in the meeting.
   let uplink: ReturnType<typeof createUplink> | undefined;
@@ -107,6 +109,7 @@ export function createPeers(options: PeersOptions): Peers {
   }
 
   function remove(peerId: string): void {
+    handled.delete(peerId);
     peers.get(peerId)?.close();
     peers.delete(peerId);
     hearings.delete(peerId);
@@ -156,6 +159,11 @@ export function createPeers(options: PeersOptions): Peers {
 
     receive(signal) {
       const peer = peers.get(signal.from);
+      // The server sends again what it does not know to have arrived.
+      if (signal.seq > 0) {
+        if (signal.seq <= (handled.get(signal.from) ?? 0)) return true;
+        handled.set(signal.from, signal.seq);
+      }
       if (peer) peer.receive(signal);
       else strangers = [...strangers, signal].slice(-maxStrangers);
       return peer !== undefined;

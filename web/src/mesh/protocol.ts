@@ -90,6 +90,8 @@ export type Control = Partial<Omit<Policy, "max_peers">> & {
   /** null: none from now on. */
   password?: string | null;
   spotlight?: string | null;
+  /** Our own name for the request: asked again, it is not done twice. */
+  request_id?: string;
 };
 
 export type ModerateAction =
@@ -110,6 +112,8 @@ export interface Moderate {
   /** Of who waits; `admit` without one is for everybody. */
   ticket?: string;
   reason?: string;
+  /** As of Control. */
+  request_id?: string;
 }
 
 /** What was done to a peer: said to that one and to hosts. */
@@ -175,6 +179,8 @@ export interface JoinRequest {
   admission_token?: string;
   /** The last resume token of a seat that was left: what is kept for that one is ours to read. */
   past_token?: string;
+  /** Our own secret, by which an answer that was lost is asked for again. */
+  attempt?: string;
   media: Pick<MediaState, "audio" | "video">;
 }
 

@@ -12,6 +12,8 @@ function fakeSocket() {
   const calls: string[] = [];
   const socket: SocketLike = {
     connected: true,
+    active: false,
+    auth: {},
     on: (event, listener) => listeners.set(event, listener as (...args: unknown[]) => void),
     timeout: () => ({
       emitWithAck: (event, payload) =>
@@ -54,6 +56,48 @@ test("who closes hears that it is over, also while the connection was lost alrea
   (socket as { connected: boolean }).connected = false;
   signaling.close();
   expect(finals).toEqual([true]);
+});
+
+test("a connection that is refused is said so, and tried again, later each time", async () => {
+  const { socket, receive, calls } = fakeSocket();
+  const signaling = createSignaling(socket);
+  const refusals: unknown[] = [];
+  signaling.on("refused", (refusal) => refusals.push(refusal));
+  const refuse = (more: object) => receive("connect_error", Object.assign(new Error("refused"), more));
+
+  refuse({ data: { code: "too_many_from_ip", message: "Too many.", retry_after_ms: 5_000 } });
+  await vi.advanceTimersByTimeAsync(4_900);
+  expect(calls).toEqual([]);
+  await vi.advanceTimersByTimeAsync(3_000);
+  expect(calls).toEqual(["connect"]);
+
+  refuse({ description: 403, context: { responseText: "<html>No</html>" } });
+  refuse({ description: 503, context: { responseText: '{"code":"server_draining","retry_after_ms":1}' } });
+  refuse({ description: 502, context: { responseText: "<html>Bad gateway</html>" } });
+  refuse({ description: new Event("error") }); // nothing has answered
+  expect(refusals.map((refusal) => (refusal as { code: string }).code)).toEqual([
+    "too_many_from_ip",
+    "forbidden",
+    "server_draining",
+    "unreachable",
+  ]);
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(calls).toEqual(["connect", "connect"]);
+
+  (socket as { active: boolean }).active = true; // the library tries again by itself
+  refuse({ data: { code: "server_full" } });
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(calls.length).toBe(2);
+});
+
+test("the seat's token goes with the handshake, beside what is there", () => {
+  const { socket } = fakeSocket();
+  socket.auth = { token: "eyJ" };
+  const signaling = createSignaling(socket);
+  signaling.holds("rt_1");
+  expect(socket.auth).toEqual({ token: "eyJ", resume_token: "rt_1" });
+  signaling.holds(undefined);
+  expect(socket.auth).toEqual({ token: "eyJ" });
 });
 
 test("a server that does not greet is left and tried again", async () => {

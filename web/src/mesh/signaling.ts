@@ -63,6 +63,8 @@ export interface SignalingEvents {
   ready: Welcome;
   /** The connection is lost. It is being made again, unless `final`. */
   lost: { final: boolean };
+  /** The server, or something before it, does not take the connection. It is tried again, in a while. */
+  refused: Refusal;
   delta: RosterDelta;
   roster: Roster;
   signal: SignalIn;
@@ -91,9 +93,17 @@ export interface SignalingEvents {
   malformed: { event: string; error: Error };
 }
 
+/** Why a connection was refused: the server's code, or `unreachable` for an answer that is none of its own. */
+export interface Refusal {
+  code: string;
+  retryAfterMs: number | undefined;
+}
+
 export interface Signaling {
   readonly on: Events<SignalingEvents>["on"];
   ready(): boolean;
+  /** Our seat's token, by which a server that is full lets us back in. */
+  holds(resumeToken: string | undefined): void;
   /** Whether the server does what this feature names. */
   knows(feature: string): boolean;
   join(request: JoinRequest): Promise<JoinAck>;
@@ -127,6 +137,9 @@ export interface Signaling {
 /** What is used of a socket.io-client socket. Tests put their own in its place. */
 export interface SocketLike {
   readonly connected: boolean;
+  /** It comes back by itself. */
+  readonly active: boolean;
+  auth: { [key: string]: unknown } | ((take: (data: object) => void) => void);
   on(event: string, listener: (...args: never[]) => void): unknown;
   timeout(ms: number): { emitWithAck(event: string, ...args: unknown[]): Promise<unknown> };
   connect(): unknown;
@@ -138,6 +151,8 @@ const ackTimeoutMs = 5_000;
 /** A join waits for a database, perhaps one that is just coming back. */
 const joinTimeoutMs = 10_000;
 const welcomeTimeoutMs = 5_000;
+/** Between two tries of a connection that was refused: it doubles, and is up to a half longer by chance. */
+const refusedMs = { first: 1_000, most: 30_000 };
 
 /** `token`: who we are, by the word of an application. With it others can ring us. */
 export function openSocket(base: string, token?: string): SocketLike {
@@ -163,6 +178,7 @@ export function createSignaling(socket: SocketLike): Signaling {
   let ended = false;
   let reconnectAfterMs = 300;
   let timer: ReturnType<typeof setTimeout> | undefined;
+  let refusals = 0;
 
   function listen<T>(event: string, parse: (value: unknown) => T, take: (message: T) => void): void {
     socket.on(event, (value: unknown) => {
@@ -191,6 +207,15 @@ export function createSignaling(socket: SocketLike): Signaling {
     }, welcomeTimeoutMs);
   });
 
+  socket.on("connect_error", (error: unknown) => {
+    if (ended) return;
+    const refusal = refusalOf(error);
+    if (refusal) events.emit("refused", refusal);
+    if (socket.active) return;
+    const backoff = Math.min(refusedMs.most, refusedMs.first * 2 ** Math.min(refusals++, 10));
+    reconnectIn(Math.max(refusal?.retryAfterMs ?? 0, backoff) * (1 + Math.random() / 2));
+  });
+
   socket.on("disconnect", (reason: string) => {
     clearTimeout(timer);
     const wasReady = ready;
@@ -204,6 +229,7 @@ export function createSignaling(socket: SocketLike): Signaling {
   listen("welcome", parseWelcome, (welcome) => {
     clearTimeout(timer);
     ready = true;
+    refusals = 0;
     features = welcome.features;
     events.emit("ready", welcome);
   });
@@ -249,6 +275,10 @@ export function createSignaling(socket: SocketLike): Signaling {
   return {
     on: events.on,
     ready: () => ready,
+    holds(resumeToken) {
+      const { resume_token: _, ...auth } = typeof socket.auth === "function" ? {} : (socket.auth ?? {});
+      socket.auth = resumeToken === undefined ? auth : { ...auth, resume_token: resumeToken };
+    },
     knows: (feature) => features.includes(feature),
     async join(request_) {
       const fields = await request("join", { ...request_, SDP: "", CANDIDATE: "", v: 2 }, joinTimeoutMs);
@@ -320,6 +350,32 @@ export function createSignaling(socket: SocketLike): Signaling {
       socket.io.engine.close();
     },
   };
+}
+
+/** A refusal of the server's own, or of the HTTP in front of it; null if nothing answered. */
+function refusalOf(error: unknown): Refusal | null {
+  const { data, description, context } = error as {
+    data?: unknown;
+    description?: unknown;
+    context?: { responseText?: unknown };
+  };
+  const said = data ?? parsed(context?.responseText);
+  if (typeof said === "object" && said !== null && "code" in said && typeof said.code === "string") {
+    const wait = "retry_after_ms" in said ? said.retry_after_ms : undefined;
+    return { code: said.code, retryAfterMs: typeof wait === "number" ? wait : undefined };
+  }
+  if (description === 403) return { code: "forbidden", retryAfterMs: undefined };
+  return typeof description === "number" && description >= 400
+    ? { code: "unreachable", retryAfterMs: undefined }
+    : null;
+}
+
+function parsed(text: unknown): unknown {
+  try {
+    return typeof text === "string" ? JSON.parse(text) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function checked<T>(event: string, parse: () => T): T {

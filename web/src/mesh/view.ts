@@ -32,6 +32,8 @@ export interface PeerView {
 
 export interface MeshView {
   status: MeshStatus;
+  /** Why the server does not take our connection, while it does not: a code; "" if nothing is known. */
+  refusal: string;
   selfId: string;
   /** As the others see us. */
   name: string;

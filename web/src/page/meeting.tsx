@@ -101,7 +101,9 @@ export function Meeting({ api, session, local, leave }: MeetingProps) {
         <p data-testid="people">{texts.people(view.peers.length + 1)}</p>
       </header>
       <p class="banner" role="status" data-testid="banner">
-        {view.status === "reconnecting" ? texts.reconnecting : ""}
+        {view.status === "reconnecting"
+          ? [texts.reconnecting, texts.errors[view.refusal]].join(" ").trim()
+          : ""}
       </p>
       <DropTarget
         to={view.peers.find(({ info }) => info.peer_id === to)?.info.name ?? texts.files.allHere}

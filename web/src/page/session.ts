@@ -153,6 +153,8 @@ export async function joinMeeting(
 /** Codes after which nothing of the meeting is ours to read any more. */
 const final = new Set(["kicked", "banned", "meeting_ended"]);
 const keepPastEveryMs = 60_000;
+/** For so long the server lets us read on in a meeting that goes on. */
+const readOnMs = 24 * 60 * 60_000;
 
 /** Keeps what lets us read on another day, if the meeting keeps its chat; the answer does so at once. */
 function rememberUs(mesh: Mesh, conversation: Conversation, key: string, read: number): () => void {
@@ -163,7 +165,7 @@ function rememberUs(mesh: Mesh, conversation: Conversation, key: string, read: n
     const told = conversation.unread() > 0 ? last.told : Math.max(last.told, conversation.told());
     if (token === last.token && told === last.told && at < last.at + keepPastEveryMs) return;
     last = { token, told, at };
-    rememberPast(key, { token, told, until: at + meeting.retention_s * 1_000 });
+    rememberPast(key, { token, told, until: at + Math.max(meeting.retention_s * 1_000, readOnMs) });
   };
   const now = () => keep(Date.now());
   now();

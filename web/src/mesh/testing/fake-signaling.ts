@@ -70,6 +70,7 @@ export function fakeSignaling() {
   const signaling: Signaling = {
     on: events.on,
     ready: () => state.ready,
+    holds() {},
     knows: (feature) => state.features.includes(feature),
     async join(request) {
       must();
