@@ -161,6 +161,9 @@ test("the whole way by keyboard alone", async ({ server, visitor }) => {
   await page.keyboard.press("Tab");
   await page.keyboard.press("Tab"); // past the offer to copy the link
   await expect(page.getByTestId("toggle-mic")).toBeFocused();
+  // Joined to be heard: a press mutes, wherever the microphone is by then.
   await page.keyboard.press("Space");
+  await expect(page.getByTestId("toggle-mic")).toHaveText("Unmute");
+  await expect(page.getByTestId("toggle-camera")).not.toHaveAttribute("aria-busy"); // both have come
   await expect(page.getByTestId("toggle-mic")).toHaveText("Unmute");
 });

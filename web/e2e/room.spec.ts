@@ -122,7 +122,7 @@ test("keys switch, say what they did, and let who types type", async ({ server, 
   await expect(page.getByTestId("toggle-mic")).toHaveText("Unmute");
 });
 
-test("a switch pressed while the devices are still asked for is obeyed when they come", async ({
+test("while the devices are on their way the switches say so, and a press switches off", async ({
   server,
   visitor,
 }) => {
@@ -130,14 +130,27 @@ test("a switch pressed while the devices are still asked for is obeyed when they
   const page = await visitor.page();
   const allow = await holdDevices(page);
   await page.goto(`/m/${key}`);
+  const [mic, camera] = [page.getByTestId("toggle-mic"), page.getByTestId("toggle-camera")];
+  await expect(mic).toHaveText("Mute");
+  await expect(mic).toHaveAttribute("aria-busy", "true");
   await page.getByTestId("name").fill("Ada");
   await page.getByTestId("join").click();
   await expect(page.getByTestId("meeting")).toHaveAttribute("data-status", "joined");
-  await expect(page.getByTestId("toggle-mic")).toHaveText("Unmute");
+  await expect(mic).toHaveAttribute("aria-busy", "true");
+  await expect(mic).toHaveAccessibleDescription(/microphone is on its way/);
+  await expect(camera).toHaveAccessibleDescription(/camera is on its way/);
+  await expect(page.getByTestId("devices-coming")).toContainText("Waiting for your permission");
   await page.keyboard.press("m");
+  await expect(mic).toHaveText("Unmute");
+  await expect(mic).not.toHaveAttribute("aria-busy");
+  await expect(page.getByTestId("notices")).toContainText("Microphone off");
   await allow();
-  await expect(page.getByTestId("toggle-mic")).toHaveText("Mute");
-  await expect(page.getByTestId("notices")).toContainText("Microphone on");
+  await expect(camera).not.toHaveAttribute("aria-busy");
+  await expect(camera).toHaveText("Camera off");
+  await expect(mic).toHaveText("Unmute");
+  await expect(page.locator('[data-self="true"]')).toHaveAttribute("data-audio", "off");
+  await page.keyboard.press("m");
+  await expect(page.locator('[data-self="true"]')).toHaveAttribute("data-audio", "on");
 });
 
 test("the people panel tells how each connection goes, and a number that all share", async ({

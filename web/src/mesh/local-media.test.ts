@@ -74,6 +74,100 @@ test("what is switched while the devices are asked for holds when they come, and
   expect(made[1]).toMatchObject({ kind: "video", stopped: true });
 });
 
+/** As a machine, but what is asked for comes only when `give` is called. */
+function slowMachine() {
+  const { devices, made, asked } = machine();
+  let waiting: (() => void)[] = [];
+  const slow: Devices = {
+    getUserMedia: async (wanted) => {
+      await new Promise<void>((resolve) => waiting.push(resolve));
+      return devices.getUserMedia(wanted);
+    },
+    getDisplayMedia: async (wanted) => {
+      await new Promise<void>((resolve) => waiting.push(resolve));
+      return devices.getDisplayMedia(wanted);
+    },
+  };
+  const give = async () => {
+    for (let i = 0; i < 10; i++) await Promise.resolve();
+    for (const resolve of waiting) resolve();
+    waiting = [];
+    for (let i = 0; i < 10; i++) await Promise.resolve();
+  };
+  return { devices: slow, made, asked, give };
+}
+
+test("a microphone on its way is switched on already, and a press mutes it", async () => {
+  const { devices, made, give } = slowMachine();
+  const local = createLocalMedia(devices);
+  const starting = local.start();
+  expect(local.wish()).toEqual({ audio: true, camera: true });
+  expect(local.state()).toMatchObject({ audio: false, video: false });
+  await local.setAudio(false); // it does not wait for the device
+  expect(local.wish()).toEqual({ audio: false, camera: true });
+  await give();
+  await starting;
+  expect(local.state()).toMatchObject({ audio: false, video: true });
+  expect(made[0]).toMatchObject({ kind: "audio", enabled: false, stopped: false });
+});
+
+test("the last of several presses counts, and nothing is asked for twice", async () => {
+  const { devices, made, asked, give } = slowMachine();
+  const local = createLocalMedia(devices);
+  const presses = [local.start(), local.setCamera(false), local.setCamera(true), local.setAudio(false)];
+  presses.push(local.setAudio(true), local.setCamera(true));
+  await give();
+  await Promise.all(presses);
+  expect(local.state()).toMatchObject({ audio: true, video: true });
+  expect([asked.length, made.length]).toEqual([1, 2]);
+});
+
+test("a microphone is muted at once, also while a camera is asked for", async () => {
+  const { devices, give } = slowMachine();
+  const local = createLocalMedia(devices);
+  const starting = local.start();
+  await give();
+  await starting;
+  const choosing = local.choose("camera", "rear");
+  await local.setAudio(false);
+  expect(local.state().audio).toBe(false);
+  await local.setCamera(false);
+  expect(local.state().video).toBe(false);
+  await give();
+  await choosing;
+  expect(local.state()).toMatchObject({ audio: false, video: false });
+});
+
+test("a device that cannot be had, or is unplugged, is switched off", async () => {
+  const refused = () => Promise.reject(Object.assign(new Error(), { name: "NotAllowedError" }));
+  const local = createLocalMedia({ getUserMedia: refused, getDisplayMedia: refused });
+  const starting = local.start();
+  expect(local.wish()).toEqual({ audio: true, camera: true });
+  await starting;
+  expect(local.wish()).toEqual({ audio: false, camera: false });
+
+  const { devices, made } = machine();
+  const other = createLocalMedia(devices);
+  await other.start();
+  made[0]?.onended?.(new Event("ended"));
+  expect(other.wish()).toEqual({ audio: false, camera: true });
+});
+
+test("one press to share a screen asks once, and what was stopped meanwhile does not begin", async () => {
+  const { devices, made, give } = slowMachine();
+  const local = createLocalMedia(devices);
+  const presses = [local.setScreen(true), local.setScreen(true)];
+  await give();
+  await Promise.all(presses);
+  expect(made.length).toBe(1);
+  await local.setScreen(false);
+  presses.push(local.setScreen(true), local.setScreen(false));
+  await give();
+  await Promise.all(presses);
+  expect(local.state().screen).toBe(false);
+  expect(made.map(({ stopped }) => stopped)).toEqual([true, true]);
+});
+
 test("is busy until it is known what there is", async () => {
   const local = createLocalMedia(machine().devices);
   expect(local.busy()).toBe(true);

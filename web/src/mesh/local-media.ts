@@ -4,11 +4,13 @@ import { type Choice, capture, captureScreen, type Devices, type MediaProblem } 
 import type { Tracks } from "./peer.ts";
 import type { MediaState } from "./protocol.ts";
 
-/** What is switched while a device is being asked for is switched as soon as the device is there, or not. */
+/** A switch works at once: what it says of a device that is still being asked for holds when the device is there. */
 export interface LocalMedia {
   readonly on: Events<{ change: undefined }>["on"];
   tracks(): Tracks;
   state(): MediaState;
+  /** What is switched on: sent already, or as soon as its device is there. */
+  wish(): { audio: boolean; camera: boolean };
   /** Why a device that was wanted is not there; null while all is well. */
   problem(): MediaProblem | null;
   /** A device is being asked for, or nothing was asked for yet. */
@@ -25,12 +27,16 @@ export interface LocalMedia {
   stop(): void;
 }
 
+type Switched = "audio" | "camera";
+
 export function createLocalMedia(devices: Devices | undefined, preferred: Choice = {}): LocalMedia {
   const events = createEvents<{ change: undefined }>();
   let tracks: Tracks = { audio: null, camera: null, screen: null };
+  let wish = { audio: false, camera: false };
   let choice = preferred;
   let problem: MediaProblem | null = null;
   let hand: number | null = null;
+  let picking = false;
   let asking = 0;
   let asked: Promise<void> | null = null;
   let stopped = false;
@@ -48,7 +54,10 @@ export function createLocalMedia(devices: Devices | undefined, preferred: Choice
       // Unplugged, or "stop sharing" in the browser's own bar.
       track.onended = () => {
         if (tracks[slot] !== track) return;
-        if (slot !== "screen") problem = "missing";
+        if (slot !== "screen") {
+          problem = "missing";
+          wish = { ...wish, [slot]: false };
+        }
         put(slot, null);
         changed();
       };
@@ -73,6 +82,24 @@ export function createLocalMedia(devices: Devices | undefined, preferred: Choice
     if (asking > 0) await asked;
   };
 
+  /** What was switched meanwhile counts, and not what was asked for. */
+  function arrived(slot: Switched, track: MediaStreamTrack | null): void {
+    if (slot === "camera" && !wish.camera) {
+      track?.stop();
+      return;
+    }
+    if (!track) wish = { ...wish, [slot]: false };
+    else if (slot === "audio") track.enabled = wish.audio;
+    put(slot, track);
+  }
+
+  async function open(slot: Switched): Promise<void> {
+    if (tracks[slot] || !wish[slot]) return;
+    const got = await capture(devices, { audio: slot === "audio", camera: slot === "camera" }, choice);
+    problem = got.problem;
+    arrived(slot, got[slot]);
+  }
+
   const isOn = (track: MediaStreamTrack | null) => track?.enabled === true;
 
   return {
@@ -87,44 +114,41 @@ export function createLocalMedia(devices: Devices | undefined, preferred: Choice
       hand,
     }),
 
-    start: (wanted = { audio: true, camera: true }) =>
-      ask(async () => {
+    wish: () => wish,
+
+    start(wanted = { audio: true, camera: true }) {
+      wish = { ...wanted };
+      return ask(async () => {
         const got = await capture(devices, wanted, choice);
         problem = got.problem;
-        put("audio", got.audio);
-        put("camera", got.camera);
-      }),
+        for (const slot of ["audio", "camera"] as const) if (wanted[slot]) arrived(slot, got[slot]);
+      });
+    },
 
     async setAudio(on) {
-      await settled();
-      if (tracks.audio) {
-        tracks.audio.enabled = on; // kept open: unmuting must be instant
-        changed();
-      } else if (on) {
-        await ask(async () => {
-          const got = await capture(devices, { audio: true, camera: false }, choice);
-          problem = got.problem;
-          put("audio", got.audio);
-        });
-      }
+      wish = { ...wish, audio: on };
+      if (tracks.audio) tracks.audio.enabled = on; // kept open: unmuting must be instant
+      changed();
+      if (on && !tracks.audio) await ask(() => open("audio"));
     },
 
     async setCamera(on) {
-      await settled();
-      if (!on) {
-        put("camera", null);
-        changed();
-      } else if (!tracks.camera) {
-        await ask(async () => {
-          const got = await capture(devices, { audio: false, camera: true }, choice);
-          problem = got.problem;
-          put("camera", got.camera);
-        });
-      }
+      wish = { ...wish, camera: on };
+      if (!on) put("camera", null);
+      changed();
+      if (on && !tracks.camera) await ask(() => open("camera"));
     },
 
     async setScreen(on) {
-      put("screen", on ? await captureScreen(devices) : null);
+      if (on && picking) return; // the browser asks already
+      picking = on;
+      const track = on ? await captureScreen(devices) : null;
+      if (on && !picking) {
+        track?.stop(); // switched off meanwhile
+        return;
+      }
+      picking = false;
+      put("screen", track);
       changed();
     },
 
@@ -133,15 +157,13 @@ export function createLocalMedia(devices: Devices | undefined, preferred: Choice
       await settled();
       const present = tracks[slot];
       if (!present) return;
-      const { enabled } = present;
       await ask(async () => {
+        if (tracks[slot] !== present) return;
         // Phones open one camera at a time, and some drivers one microphone.
         if (slot === "camera") present.stop();
         const got = await capture(devices, { audio: slot === "audio", camera: slot === "camera" }, choice);
         problem = got.problem;
-        const track = got[slot];
-        if (track) track.enabled = enabled;
-        if (track || slot === "camera") put(slot, track);
+        if (got[slot] || slot === "camera") arrived(slot, got[slot]);
       });
     },
 
@@ -152,6 +174,8 @@ export function createLocalMedia(devices: Devices | undefined, preferred: Choice
 
     stop() {
       for (const slot of ["audio", "camera", "screen"] as const) put(slot, null);
+      wish = { audio: false, camera: false };
+      picking = false;
       stopped = true;
       changed();
     },

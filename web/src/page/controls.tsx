@@ -20,11 +20,12 @@ interface SwitchProps {
 }
 
 export function MicSwitch({ local, allowed }: SwitchProps) {
-  const on = local.state().audio;
+  const on = local.wish().audio;
   return (
     <Control
       label={on ? texts.mute : texts.unmute}
       off={!on}
+      coming={on && !local.state().audio ? texts.coming.mic : ""}
       disabled={!allowed}
       testid="toggle-mic"
       press={() => void local.setAudio(!on)}
@@ -35,11 +36,12 @@ export function MicSwitch({ local, allowed }: SwitchProps) {
 }
 
 export function CameraSwitch({ local, allowed }: SwitchProps) {
-  const on = local.state().video;
+  const on = local.wish().camera;
   return (
     <Control
       label={on ? texts.cameraOff : texts.cameraOn}
       off={!on}
+      coming={on && !local.state().video ? texts.coming.camera : ""}
       disabled={!allowed}
       testid="toggle-camera"
       press={() => void local.setCamera(!on)}
@@ -129,8 +131,7 @@ function Counted({ icon, count, testid }: { icon: ComponentChildren; count: numb
   );
 }
 
-/** The label says what a press will do, so it needs no pressed state beside it. */
-function Control(props: {
+interface ControlProps {
   label: string;
   testid: string;
   press(): void;
@@ -140,19 +141,39 @@ function Control(props: {
   danger?: boolean;
   disabled?: boolean;
   expanded?: boolean;
-}) {
-  const look = ["control", props.off && "off", props.active && "active", props.danger && "danger"];
+  /** Its device is switched on and not there yet, in words. */
+  coming?: string;
+}
+
+/** The label says what a press will do, so it needs no pressed state beside it. */
+function Control({ coming = "", ...props }: ControlProps) {
+  const look = [
+    "control",
+    props.off && "off",
+    coming !== "" && "coming",
+    props.active && "active",
+    props.danger && "danger",
+  ];
+  const hint = `${props.testid}-coming`;
   return (
-    <button
-      type="button"
-      class={look.filter(Boolean).join(" ")}
-      disabled={props.disabled ?? false}
-      {...(props.expanded === undefined ? {} : { "aria-expanded": props.expanded })}
-      data-testid={props.testid}
-      onClick={props.press}
-    >
-      {props.children}
-      <span class="label">{props.label}</span>
-    </button>
+    <>
+      <button
+        type="button"
+        class={look.filter(Boolean).join(" ")}
+        disabled={props.disabled ?? false}
+        {...(props.expanded === undefined ? {} : { "aria-expanded": props.expanded })}
+        {...(coming === "" ? {} : { "aria-busy": true, "aria-describedby": hint, title: coming })}
+        data-testid={props.testid}
+        onClick={props.press}
+      >
+        {props.children}
+        <span class="label">{props.label}</span>
+      </button>
+      {coming !== "" && (
+        <span id={hint} hidden>
+          {coming}
+        </span>
+      )}
+    </>
   );
 }

@@ -1,4 +1,4 @@
-import { useEffect, useLayoutEffect, useReducer, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useReducer, useRef, useState } from "preact/hooks";
 import { sound } from "./sound.ts";
 
 interface Source {
@@ -9,6 +9,18 @@ interface Source {
 export function useSource(source: Source | null): void {
   const [, redraw] = useReducer<number, void>((n) => n + 1, 0);
   useLayoutEffect(() => source?.on("change", () => redraw()), [source]);
+}
+
+/** True once `now` has been true for so long without a break: what is over at once is not worth a word. */
+export function useLasting(now: boolean, ms: number): boolean {
+  const [lasting, setLasting] = useState(false);
+  useEffect(() => {
+    setLasting(false);
+    if (!now) return;
+    const timer = setTimeout(() => setLasting(true), ms);
+    return () => clearTimeout(timer);
+  }, [now, ms]);
+  return now && lasting;
 }
 
 /** A new view begins at its heading, for the keyboard and for screen readers. */

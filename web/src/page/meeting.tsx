@@ -9,7 +9,7 @@ import { useLoudness } from "./devices.tsx";
 import { DropTarget } from "./file-drop.tsx";
 import { safeName } from "./file-names.ts";
 import { fitTiles } from "./fit.ts";
-import { useHeadingFocus, useSize, useSource } from "./hooks.ts";
+import { useHeadingFocus, useLasting, useSize, useSource } from "./hooks.ts";
 import { notices } from "./live.ts";
 import { CopyButton } from "./parts.tsx";
 import { People } from "./people.tsx";
@@ -112,6 +112,7 @@ export function Meeting({ api, session, local, leave }: MeetingProps) {
       />
       <SoundGate />
       <MediaAdvice local={local} />
+      <DevicesComing local={local} />
       <div class="middle">
         <main class={alone ? "with-invitation" : stage.length > 0 ? "with-stage" : ""}>
           {alone && (
@@ -160,6 +161,16 @@ function SoundGate() {
   );
 }
 
+/** Most come at once. What takes longer waits for the user, whose browser asks in a corner of its own. */
+function DevicesComing({ local }: { local: LocalMedia }) {
+  const slow = useLasting(local.busy(), 1_500);
+  return (
+    <p class="advice calm" role="status" data-testid="devices-coming">
+      {slow ? texts.asking : ""}
+    </p>
+  );
+}
+
 function Grid({ label, tiles, stage = false }: { label: string; tiles: TileProps[]; stage?: boolean }) {
   const [space, setSpace] = useState({ width: 0, height: 0 });
   const list = useSize((width, height) => setSpace({ width, height }));
@@ -201,10 +212,10 @@ function shortcutsOf(
     notices.say((on ? texts.nowOn : texts.nowOff)[what]);
   return {
     m: () =>
-      may.maySpeak && void local.setAudio(!local.state().audio).then(() => say("mic", local.state().audio)),
+      may.maySpeak && void local.setAudio(!local.wish().audio).then(() => say("mic", local.wish().audio)),
     v: () =>
       may.mayShow &&
-      void local.setCamera(!local.state().video).then(() => say("camera", local.state().video)),
+      void local.setCamera(!local.wish().camera).then(() => say("camera", local.wish().camera)),
     s: () =>
       may.mayShow &&
       canShare &&

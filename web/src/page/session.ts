@@ -140,7 +140,7 @@ export async function joinMeeting(
     part() {
       stop();
       const { name } = mesh.view();
-      const { audio, video } = local.state();
+      const { audio, camera: video } = local.wish();
       const left = mesh.quit();
       if (!left) return;
       const until = Date.now() + left.withinMs;
@@ -234,9 +234,9 @@ function obeyPolicy(mesh: Mesh, local: LocalMedia): () => void {
   const obey = () => {
     const { role, policy } = mesh.view();
     if (role !== "guest" || !policy) return;
-    const { audio, video } = local.state();
+    const { audio, camera } = local.wish();
     if (!policy.speak && audio) void local.setAudio(false);
-    if (!policy.camera && video) void local.setCamera(false);
+    if (!policy.camera && camera) void local.setCamera(false);
   };
   mesh.on("change", obey);
   mesh.on("moderated", ({ action, peer_id }) => {
@@ -247,5 +247,5 @@ function obeyPolicy(mesh: Mesh, local: LocalMedia): () => void {
     if (action === "stop_video") void local.setCamera(false);
   });
   obey();
-  return local.on("change", obey); // a device may come later than the policy
+  return local.on("change", obey); // a device may be asked for later than the policy came
 }

@@ -43,6 +43,10 @@ const en = {
   returning: "The server cannot take you back just now. Trying again…",
   preview: "Your camera",
   asking: "Waiting for your permission to use camera and microphone…",
+  coming: {
+    mic: "The microphone is on its way. It is on as soon as it is there.",
+    camera: "The camera is on its way. It is on as soon as it is there.",
+  },
   cameraIsOff: "Camera is off",
   mute: "Mute",
   unmute: "Unmute",
@@ -362,6 +366,10 @@ const zh: Texts = {
   returning: "服务器暂时无法让您回到会议，正在重试…",
   preview: "您的画面",
   asking: "正在等待您允许使用摄像头和麦克风…",
+  coming: {
+    mic: "正在打开麦克风，就绪后即开启。",
+    camera: "正在打开摄像头，就绪后即开启。",
+  },
   cameraIsOff: "摄像头已关闭",
   mute: "静音",
   unmute: "取消静音",
