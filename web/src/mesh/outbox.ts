@@ -1,6 +1,7 @@
 /**
- * Signals on their way to the other participants. What could not be sent waits, in order, until the
- * connection is back; what may or may not have arrived is sent again (receivers know repeats by `neg`).
+ * Signals on their way to the other participants: to each in order, one after the other is answered, so that what has to be
+ * sent again is not overtaken by what came later. What could not be sent waits until the connection is back; what may or may
+ * not have arrived is sent again (receivers know repeats by `neg`).
  */
 import { codeOf, SignalError } from "./errors.ts";
 import type { SignalBody, SignalOut } from "./protocol.ts";
@@ -19,70 +20,71 @@ export interface OutboxOptions {
   onError(error: unknown): void;
 }
 
-interface Entry {
-  message: SignalOut;
-  sent: boolean;
+interface Box {
+  waiting: SignalOut[];
+  sending: boolean;
+  /** How often the first of them was refused. */
+  tries: number;
+  retry?: ReturnType<typeof setTimeout>;
 }
 
 /** For one receiver. Far above what a negotiation needs; candidates alone could grow it without end. */
 const maxWaiting = 256;
 const retryMs = 500;
+/** A minute's worth, by when both sides have begun anew. */
+const maxTries = 120;
 const passing = new Set(["rate_limited", "unavailable", "server_draining", "timeout", "disconnected"]);
 
 export function createOutbox(options: OutboxOptions): Outbox {
-  const boxes = new Map<string, Entry[]>();
-  let retryTimer: ReturnType<typeof setTimeout> | undefined;
+  const boxes = new Map<string, Box>();
 
-  function remove(entry: Entry): void {
-    const box = boxes.get(entry.message.to);
-    const at = box?.indexOf(entry) ?? -1;
-    if (at >= 0) box?.splice(at, 1);
-    if (box?.length === 0) boxes.delete(entry.message.to);
-  }
-
-  async function transmit(entry: Entry): Promise<void> {
-    entry.sent = true;
+  /** Answers whether to go on with the next. */
+  async function transmit(box: Box, message: SignalOut): Promise<boolean> {
     try {
-      await options.send(entry.message);
-      remove(entry);
+      await options.send(message);
     } catch (error) {
       const code = codeOf(error);
-      if (passing.has(code)) {
-        entry.sent = false;
+      if (code === "disconnected") return false; // flushed when the connection is back
+      if (passing.has(code) && ++box.tries < maxTries) {
         const wait = error instanceof SignalError ? error.retryAfterMs : undefined;
-        if (options.ready() && retryTimer === undefined) retryTimer = setTimeout(retry, wait ?? retryMs);
-        return;
+        box.retry = setTimeout(() => void drain(box), wait ?? retryMs);
+        return false;
       }
-      remove(entry);
       // The roster says the same, a moment earlier or later.
       if (code !== "peer_gone") options.onError(error);
     }
+    box.tries = 0;
+    box.waiting = box.waiting.filter((other) => other !== message);
+    return true;
   }
 
-  function retry(): void {
-    retryTimer = undefined;
-    flush();
-  }
-
-  function flush(): void {
-    if (!options.ready()) return;
-    for (const box of [...boxes.values()]) {
-      for (const entry of [...box]) if (!entry.sent) void transmit(entry);
+  async function drain(box: Box): Promise<void> {
+    if (box.sending) return;
+    clearTimeout(box.retry);
+    box.sending = true;
+    for (let next = box.waiting[0]; next && options.ready(); next = box.waiting[0]) {
+      if (!(await transmit(box, next))) break;
     }
+    box.sending = false;
   }
 
   return {
     push(to, body) {
-      // After a bye, nothing said before it matters.
-      const box = body.kind === "bye" ? [] : (boxes.get(to) ?? []);
+      const box: Box = boxes.get(to) ?? { waiting: [], sending: false, tries: 0 };
       boxes.set(to, box);
-      const entry: Entry = { message: { ...body, to }, sent: false };
-      box.push(entry);
-      if (box.length > maxWaiting) box.shift();
-      if (options.ready()) void transmit(entry);
+      // After a bye, nothing said before it matters.
+      if (body.kind === "bye") box.waiting = [];
+      box.waiting.push({ ...body, to });
+      if (box.waiting.length > maxWaiting) box.waiting.shift();
+      if (box.tries === 0) void drain(box);
     },
-    flush,
+    flush() {
+      for (const box of boxes.values()) void drain(box);
+    },
     drop(to) {
+      const box = boxes.get(to);
+      clearTimeout(box?.retry);
+      if (box) box.waiting = [];
       boxes.delete(to);
     },
   };
