@@ -4,10 +4,17 @@ export interface Events<M> {
   emit<K extends keyof M>(name: K, payload: M[K]): void;
 }
 
-/** A listener that throws is its owner's trouble, and nobody else's: the browser tells of it as of any uncaught error. */
-function report(error: unknown): void {
-  if (typeof reportError === "function") reportError(error);
-  else console.error(error);
+/**
+ * Calls what belongs to others. If it throws that is its owner's trouble, and nobody else's: the browser tells of it as of
+ * any uncaught error.
+ */
+export function tell(call: () => void): void {
+  try {
+    call();
+  } catch (error) {
+    if (typeof reportError === "function") reportError(error);
+    else console.error(error);
+  }
 }
 
 export function createEvents<M>(): Events<M> {
@@ -21,11 +28,7 @@ export function createEvents<M>(): Events<M> {
     },
     emit(name, payload) {
       for (const listener of [...(listeners.get(name) ?? [])]) {
-        try {
-          (listener as (payload: unknown) => void)(payload);
-        } catch (error) {
-          report(error);
-        }
+        tell(() => (listener as (payload: unknown) => void)(payload));
       }
     },
   };

@@ -132,6 +132,27 @@ test("a file arrives whole, and never more waits than the channel should hold", 
   expect(told.at(-1)).toEqual({ peerId: "r", id: offer.id, done: size, total: size, open: false });
 });
 
+test("who is told of the progress and throws loses nothing by it", async () => {
+  const reported: unknown[] = [];
+  vi.stubGlobal("reportError", (error: unknown) => reported.push(error));
+  const { sender, receiver, state, move } = two();
+  const fail = () => {
+    throw new Error("a bug in the embedder's drawing");
+  };
+  const offer = await sender.share(new Blob([content]), "notes.txt", { onProgress: fail });
+  const known = reported.length;
+  expect(known).toBeGreaterThan(0);
+  state.connected = false;
+  const got = receiver.fetch("p", offer, { onProgress: fail, onWaiting: fail });
+  await vi.advanceTimersByTimeAsync(fileTiming.retryMs / 2);
+  state.connected = true;
+  await vi.advanceTimersByTimeAsync(fileTiming.retryMs);
+  await move();
+  expect((await got).size).toBe(size);
+  expect(reported.length).toBeGreaterThan(known);
+  vi.unstubAllGlobals();
+});
+
 test("a transfer that breaks off goes on from where it was", async () => {
   const { sender, receiver, channels, state, move } = two();
   const offer = await sender.share(new Blob([content]), "x");

@@ -8,6 +8,7 @@
  */
 import { type Arrival, createArrival } from "./arrival.ts";
 import { FileError } from "./errors.ts";
+import { tell } from "./events.ts";
 import { createSha256 } from "./sha256.ts";
 
 export interface FileOffer {
@@ -168,15 +169,15 @@ export function createFiles(options: FilesOptions): FileRoom {
   function serve(peerId: string, channel: Channel, id: string, file: Blob, from: number): void {
     let wake = () => {};
     let done = from;
-    const tell = (open: boolean) => options.onSending?.({ peerId, id, done, total: file.size, open });
+    const report = (open: boolean) => options.onSending?.({ peerId, id, done, total: file.size, open });
     channel.onbufferedamountlow = () => wake();
     channel.onclose = () => {
       wake();
-      tell(false);
+      report(false);
     };
     const progress = (now: number) => {
       done = now;
-      tell(true);
+      report(true);
     };
     const drained = () =>
       new Promise<void>((resolve) => {
@@ -243,7 +244,7 @@ export function createFiles(options: FilesOptions): FileRoom {
       for (let at = 0; at < file.size; at += readAtOnce) {
         if (signal?.aborted) throw new FileError("aborted");
         sum.update(new Uint8Array(await file.slice(at, at + readAtOnce).arrayBuffer()));
-        onProgress?.(Math.min(at + readAtOnce, file.size), file.size);
+        tell(() => onProgress?.(Math.min(at + readAtOnce, file.size), file.size));
       }
       const id = crypto.randomUUID();
       shared.set(id, file);
@@ -257,7 +258,7 @@ export function createFiles(options: FilesOptions): FileRoom {
       const take = async (bytes: Uint8Array<ArrayBuffer>): Promise<boolean> => {
         if (arrival.done() + bytes.length > offer.size) throw new FileError("malformed");
         await arrival.take(bytes);
-        onProgress?.(arrival.done(), offer.size);
+        tell(() => onProgress?.(arrival.done(), offer.size));
         return arrival.done() === offer.size;
       };
       for (let tries = 0; arrival.done() < offer.size; ) {
@@ -271,7 +272,7 @@ export function createFiles(options: FilesOptions): FileRoom {
           tries = arrival.done() > before ? 0 : tries + 1;
           if (tries >= fileTiming.tries) throw new FileError("broken");
         }
-        onWaiting?.();
+        tell(() => onWaiting?.());
         await new Promise((resolve) => setTimeout(resolve, fileTiming.retryMs));
       }
       return arrival.finish(offer.sha256, offer.type);
