@@ -59,6 +59,6 @@ test("a refusal without a lobby is one at once", async () => {
 test("who thinks better of it waits no longer", async () => {
   const { server, entering, waits } = lobby(waiting("t1"));
   await vi.waitFor(() => expect(waits).toEqual(["t1"]));
-  server.emit("lost", { final: true });
+  server.emit("lost", { final: true, since: 0 });
   await expect(entering).rejects.toMatchObject({ code: "disconnected" });
 });

@@ -34,6 +34,29 @@ test("a refusal keeps its code", async () => {
   await expect(api.meeting("x")).rejects.toMatchObject({ code: "meeting_not_found" });
 });
 
+test("a sign-in page in the server's place is no answer", async () => {
+  const { api } = answering(200, "<html>Please sign in</html>");
+  await expect(api.meeting("x")).rejects.toMatchObject({ code: "intercepted" });
+  await expect(answering(511, "<html>").api.meeting("x")).rejects.toMatchObject({ code: "intercepted" });
+});
+
+test("a creation whose answer was lost is the same when it is asked for again, also by another press", async () => {
+  const keys: (string | null)[] = [];
+  let up = false;
+  const api = createApi("https://example.org/", async (_, init) => {
+    keys.push(new Headers(init?.headers).get("Idempotency-Key"));
+    if (!up) throw new TypeError("failed to fetch");
+    return Response.json({ meeting_id: "k", host_key: "hk" }, { status: 201 });
+  });
+  await expect(api.createMeeting("Weekly")).rejects.toMatchObject({ code: "unreachable" });
+  up = true;
+  await api.createMeeting("Weekly");
+  expect(keys.length).toBe(3);
+  expect(new Set(keys).size).toBe(1);
+  await api.createMeeting("Weekly"); // that one was answered
+  expect(new Set(keys).size).toBe(2);
+});
+
 test("a proxy's error page is not an answer of ours", async () => {
   const { api } = answering(502, "<html>bad gateway</html>");
   await expect(api.createMeeting("")).rejects.toMatchObject({ code: "unreachable" });

@@ -24,8 +24,13 @@ export interface Api {
 }
 
 const requestTimeoutMs = 10_000;
+/** Codes of answers that were lost: what was asked for may have been done. */
+const lost = new Set(["unreachable", "intercepted"]);
 
 export function createApi(base: string, request: typeof fetch = (...args) => fetch(...args)): Api {
+  /** A creation whose answer was lost: the same asked for again, now or by another press, makes no second meeting. */
+  let unanswered: { wanted: string; key: string } | undefined;
+
   async function ask(path: string, init?: RequestInit): Promise<Response> {
     try {
       return await request(new URL(path, base), {
@@ -41,27 +46,35 @@ export function createApi(base: string, request: typeof fetch = (...args) => fet
   async function call(path: string, init?: RequestInit): Promise<unknown> {
     const response = await ask(path, init);
     const body: unknown = await response.json().catch(() => undefined);
-    if (response.ok) return body;
-    throw refusal(response.status, body);
+    if (!response.ok) throw refusal(response.status, body);
+    if (body === undefined) throw localError("intercepted", "what answered is not the server");
+    return body;
   }
 
   return {
     leaveUrl: new URL("api/v1/leave", base).href,
 
     async createMeeting(name, retentionS = 0) {
+      const wanted = JSON.stringify({
+        ...(name === "" ? {} : { name }),
+        ...(retentionS > 0 ? { retention_s: retentionS } : {}),
+      });
+      if (unanswered?.wanted !== wanted) unanswered = { wanted, key: newSecret() };
       const post = {
         method: "POST",
-        headers: { "Content-Type": "application/json", "Idempotency-Key": newSecret() },
-        body: JSON.stringify({
-          ...(name === "" ? {} : { name }),
-          ...(retentionS > 0 ? { retention_s: retentionS } : {}),
-        }),
+        headers: { "Content-Type": "application/json", "Idempotency-Key": unanswered.key },
+        body: wanted,
       };
-      // The same request again makes no second meeting.
-      const body = await call("api/v1/meetings", post).catch((error: unknown) => {
-        if (codeOf(error) !== "unreachable") throw error;
-        return call("api/v1/meetings", post);
-      });
+      const body = await call("api/v1/meetings", post)
+        .catch((error: unknown) => {
+          if (codeOf(error) !== "unreachable") throw error;
+          return call("api/v1/meetings", post);
+        })
+        .catch((error: unknown) => {
+          if (!lost.has(codeOf(error))) unanswered = undefined;
+          throw error;
+        });
+      unanswered = undefined;
       return checked(() => parseCreatedMeeting(body));
     },
 
@@ -88,6 +101,7 @@ function refusal(status: number, body: unknown): SignalError {
   try {
     return new SignalError(parseErrorReply(body));
   } catch {
+    if (status === 511) return localError("intercepted", "the network asks to sign in");
     // A proxy's error page, for one. Only what is not ours at all is "not reachable".
     return localError("unreachable", `the server answered ${status}`);
   }

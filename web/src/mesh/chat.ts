@@ -31,7 +31,10 @@ export interface Chat {
 
 /** What the mesh tells it. */
 export interface ChatRoom extends Chat {
-  /** We have a seat, as of `rev`: the same, or one that was resumed after a reload, or another. */
+  /**
+   * We have a seat, as of `rev`: the same, or one that was resumed after a reload, or another. Returns whether what was
+   * said since the seat before is ours to read.
+   */
   joined(self: {
     peerId: string;
     past: string[];
@@ -39,7 +42,7 @@ export interface ChatRoom extends Chat {
     rev: number;
     resumed: boolean;
     same: boolean;
-  }): void;
+  }): boolean;
   take(message: ChatMessage): void;
   update(update: ChatUpdate): void;
   close(): void;
@@ -207,6 +210,7 @@ export function createChat(options: ChatOptions): ChatRoom {
         }
       }
       resume();
+      return readsOn;
     },
 
     take: (message) => arrived({ message }),

@@ -3,9 +3,10 @@ import type { ErrorReply } from "./protocol.ts";
 /**
  * Codes that this side makes; all others are the server's, as docs/PROTOCOL.md lists them.
  * `disconnected`: no connection, the request may or may not have arrived. `timeout`: no ack in time.
- * `unreachable`: HTTP did not get through. `malformed`: the answer is not what the contract says.
+ * `unreachable`: HTTP did not get through. `intercepted`: a network has answered in the server's place, such as one where
+ * one has to sign in first. `malformed`: the answer is not what the contract says.
  */
-export type LocalCode = "disconnected" | "timeout" | "unreachable" | "malformed";
+export type LocalCode = "disconnected" | "timeout" | "unreachable" | "intercepted" | "malformed";
 
 /** A request was refused, or could not be made. Tell cases apart by `code`, never by the message. */
 export class SignalError extends Error {

@@ -20,6 +20,7 @@ export {
 export { createLocalMedia, type LocalMedia } from "./local-media.ts";
 export type { Choice, Devices, MediaProblem } from "./media.ts";
 export {
+  type Away,
   createMesh,
   type JoinOptions,
   type Mesh,

@@ -19,6 +19,11 @@ export interface JoinOptions {
   pastToken?: string;
   /** Of a page that was here before this one: take its seat. `resume_expired` if that is gone. */
   resumeToken?: string;
+  /**
+   * A secret of 22 random characters or more that names this attempt to come in: with the same one nobody is there twice,
+   * though the answer was lost. Left out: one is made. `asked`: a mesh before this one has asked by it.
+   */
+  attempt?: { secret: string; asked: boolean };
 }
 
 /** What lets an HTTP beacon say that we left. */
@@ -59,6 +64,8 @@ export interface MembershipOptions {
   media(): JoinRequest["media"];
   onWaiting(): void;
   onBack(ack: JoinAck): void;
+  /** Not taken back for now; it is tried again. */
+  onRefused(code: string): void;
   /** Out for good. */
   onEnd(code: string): void;
 }
@@ -116,9 +123,11 @@ export function createMembership(options: MembershipOptions): Membership {
       }
     } else if (passing.has(code)) {
       const wait = error instanceof SignalError ? error.retryAfterMs : undefined;
-      const backoff = Math.min(5_000, 500 * 2 ** Math.min(attempts++, 4));
+      // Where the server names no time, all who are out should not ask at once.
+      const backoff = Math.min(5_000, 500 * 2 ** Math.min(attempts++, 4)) * (1 + Math.random() / 2);
       clearTimeout(timer);
       timer = setTimeout(() => void comeBack(), wait ?? backoff);
+      options.onRefused(code);
     } else {
       options.onEnd(code);
     }
@@ -131,7 +140,7 @@ export function createMembership(options: MembershipOptions): Membership {
     request: () => request,
 
     async join(
-      { meetingId, name, hostKey, password, token, memo, admissionToken, pastToken, resumeToken },
+      { meetingId, name, hostKey, password, token, memo, admissionToken, pastToken, resumeToken, attempt },
       fingerprint,
     ) {
       await connected(signaling);
@@ -146,10 +155,13 @@ export function createMembership(options: MembershipOptions): Membership {
         ...(admissionToken ? { admission_token: admissionToken } : {}),
         ...(pastToken ? { past_token: pastToken } : {}),
         ...(fingerprint ? { fingerprint } : {}),
-        attempt: newSecret(),
+        attempt: attempt?.secret ?? newSecret(),
         media: options.media(),
       };
-      const resume = resumeToken ? { resume_token: resumeToken, fresh: true } : {};
+      const resume = {
+        ...(resumeToken ? { resume_token: resumeToken } : {}),
+        ...(resumeToken || attempt?.asked ? { fresh: true } : {}),
+      };
       for (let asks = 1; ; asks++) {
         try {
           return await enter(signaling, { ...request, ...resume }, (ticket) => {

@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { localError, SignalError } from "./errors.ts";
-import { createMesh, type MeshEvents } from "./mesh.ts";
+import { type Away, createMesh, type MeshEvents } from "./mesh.ts";
 import { timing } from "./peer.ts";
-import type { Matrix, PairReport, RosterDelta, SignalIn } from "./protocol.ts";
+import type { ChatMessage, Matrix, PairReport, RosterDelta, SignalIn } from "./protocol.ts";
 import { fakeRtcEnvironment } from "./testing/fake-rtc.ts";
 import { fakeSignaling } from "./testing/fake-signaling.ts";
 import { joinAck, person } from "./testing/people.ts";
@@ -30,6 +30,16 @@ const offerFrom = (from: string): SignalIn => ({
   restart: false,
 });
 
+const message = (delivery_id: number, text: string): ChatMessage => ({
+  message_id: `m_${delivery_id}`,
+  delivery_id,
+  client_id: `c_${delivery_id}`,
+  from: "a",
+  name: "A",
+  text,
+  at: 0,
+  revoked: false,
+});
 const muted = { audio: false, video: true, screen: false, hand: null };
 
 function setup(options = {}) {
@@ -580,6 +590,120 @@ test("a listener that throws is reported, and harms nothing else", async () => {
   vi.unstubAllGlobals();
 });
 
+test("a connection that cannot be made costs its own participant, and no other", async () => {
+  const { mesh, server, rtc } = setup();
+  const make = rtc.connection.bind(rtc);
+  vi.spyOn(rtc, "connection").mockImplementation((configuration) => {
+    if (rtc.made.length === 1) {
+      rtc.made.push({} as never);
+      throw new Error("too many connections");
+    }
+    return make(configuration);
+  });
+  const troubles: unknown[] = [];
+  mesh.on("trouble", (error) => troubles.push(error));
+  server.answers.join = () => joinAck("me", 5, [person("a"), person("b"), person("c")]);
+  server.up();
+  await mesh.join({ meetingId: "key", name: "Me" });
+  expect(mesh.view().status).toBe("joined");
+  expect([...mesh.peers().keys()]).toEqual(["a", "c"]);
+  expect(troubles.length).toBe(1);
+});
+
+test("who has the original client is there, and no connection to it is tried", async () => {
+  const { mesh, server, rtc } = setup();
+  server.answers.join = () => joinAck("me", 5, [{ ...person("old"), protocol: 1 }, person("a")]);
+  server.up();
+  await mesh.join({ meetingId: "key", name: "Me" });
+  await settle();
+  expect(rtc.made.length).toBe(1);
+  expect(mesh.view().peers.map(({ info, state }) => [info.peer_id, state])).toEqual([
+    ["old", "apart"],
+    ["a", "connecting"],
+  ]);
+  server.emit("delta", delta(5, 6, { joined: [{ ...person("older"), protocol: 1 }] }));
+  server.emit("delta", delta(6, 7, { left: [{ peer_id: "old", reason: "leave" }] }));
+  expect(mesh.view().peers.map(({ info }) => info.peer_id)).toEqual(["a", "older"]);
+  expect(server.signals.every(({ to }) => to === "a")).toBe(true);
+});
+
+test("a second mesh that asks by the attempt of the first says that it has connections to nobody", async () => {
+  const first = setup();
+  first.server.up();
+  const attempt = { secret: "a".repeat(22), asked: false };
+  first.server.answers.join = () => joinAck("me", 5, []);
+  await first.mesh.join({ meetingId: "key", name: "Me", attempt });
+  expect(first.server.joins[0]).toMatchObject({ attempt: attempt.secret });
+  expect(first.server.joins[0]).not.toHaveProperty("fresh");
+  const second = setup();
+  second.server.up();
+  second.server.answers.join = () => joinAck("me", 7, [], { resumed: true });
+  await second.mesh.join({ meetingId: "key", name: "Me", attempt: { ...attempt, asked: true } });
+  expect(second.server.joins[0]).toMatchObject({ attempt: attempt.secret, fresh: true });
+});
+
+test("who was out for longer than the seat was kept is told so, and reads on", async () => {
+  const { mesh, server } = setup();
+  const absences: Away[] = [];
+  mesh.on("away", (away) => absences.push(away));
+  const said: string[] = [];
+  mesh.on("message", ({ text }) => said.push(text));
+  server.answers.join = () => joinAck("me", 5, [person("a")]);
+  server.up();
+  await mesh.join({ meetingId: "key", name: "Me" });
+  server.emit("chat", message(7, "before"));
+
+  const from = Date.now();
+  server.down();
+  await vi.advanceTimersByTimeAsync(1_000);
+  server.answers.join = () => joinAck("me", 8, [person("a")], { resumed: true });
+  server.up();
+  await settle();
+  expect(absences).toEqual([]); // the seat was kept
+
+  server.emit("lost", { final: false, since: from });
+  await vi.advanceTimersByTimeAsync(60_000);
+  const expired = new SignalError({ code: "resume_expired", message: "" });
+  server.answers.join = ({ resume_token }) =>
+    resume_token ? expired : joinAck("me again", 20, [person("a")], { past_peer_ids: ["me"] });
+  server.answers.chatSync = (after) => ({
+    messages: after < 12 ? [message(12, "meanwhile")] : [],
+    updates: [],
+    last_delivery_id: 12,
+    more: false,
+  });
+  server.up();
+  await settle();
+  expect(absences).toEqual([{ from, until: Date.now(), readsOn: true }]);
+  expect(said).toEqual(["before", "meanwhile"]);
+  expect(server.joins.at(-1)).toMatchObject({ past_token: "token 8" });
+});
+
+test("why one does not get back in is seen, though the connection stands", async () => {
+  const { mesh, server } = setup();
+  server.answers.join = () => joinAck("me", 5, []);
+  server.up();
+  await mesh.join({ meetingId: "key", name: "Me" });
+  server.down();
+  server.answers.join = () => new SignalError({ code: "unavailable", message: "", retry_after_ms: 2_000 });
+  server.up();
+  await settle();
+  expect(mesh.view()).toMatchObject({ status: "reconnecting", refusal: "unavailable" });
+  server.answers.join = () => joinAck("me", 6, [], { resumed: true });
+  await vi.advanceTimersByTimeAsync(2_000);
+  expect(mesh.view()).toMatchObject({ status: "joined", refusal: "" });
+});
+
+test("a refused connection is seen while one joins for the first time, too", async () => {
+  const { mesh, server } = setup();
+  const joining = mesh.join({ meetingId: "key", name: "Me" }).catch((error) => error.code);
+  await settle();
+  server.emit("refused", { code: "too_many_from_ip", retryAfterMs: 5_000, deliberate: true });
+  expect(mesh.view()).toMatchObject({ status: "joining", refusal: "too_many_from_ip" });
+  await vi.advanceTimersByTimeAsync(15_000);
+  expect(await joining).toBe("too_many_from_ip");
+});
+
 test("a join whose answer is lost is asked for again by the same attempt", async () => {
   const { mesh, server } = setup();
   let asks = 0;
@@ -614,8 +738,8 @@ test("what the server's refusal is, is seen while it lasts", async () => {
   server.answers.join = () => joinAck("me", 5, [person("a")]);
   server.up();
   await mesh.join({ meetingId: "key", name: "Me" });
-  server.emit("lost", { final: false });
-  server.emit("refused", { code: "too_many_from_ip", retryAfterMs: 5_000 });
+  server.emit("lost", { final: false, since: 0 });
+  server.emit("refused", { code: "too_many_from_ip", retryAfterMs: 5_000, deliberate: true });
   expect(mesh.view()).toMatchObject({ status: "reconnecting", refusal: "too_many_from_ip" });
   server.up();
   await settle();

@@ -31,7 +31,7 @@ import type { Signaling } from "./signaling.ts";
 import type { MeshEvents, MeshStatus, MeshView } from "./view.ts";
 
 export type { JoinOptions, Place, Seat } from "./membership.ts";
-export type { MeshEvents, MeshStatus, MeshView, PeerView } from "./view.ts";
+export type { Away, MeshEvents, MeshStatus, MeshView, PeerView } from "./view.ts";
 
 export interface Mesh {
   readonly chat: Chat;
@@ -54,6 +54,8 @@ export interface Mesh {
   show(peerId: string, wish: Wish): void;
   /** Out at once, and for good. Returns the seat, or the place in the lobby, that was left, for a beacon. */
   leave(): Seat | Place | null;
+  /** The network may be another one, or this machine has slept: looks at once whether the server is still there. */
+  check(): void;
   /**
    * Ends all but the seat, and returns it: for a page that goes, and whose next may take it within that time.
    * The server is told, if it can be; a beacon says it again.
@@ -87,6 +89,8 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
   let waiting: Waiter[] = [];
   let matrix: Matrix | null = null;
   let refusal = "";
+  /** Since when we are out, while we are; 0 while we are in. */
+  let outSince = 0;
 
   const trouble = (error: unknown) => events.emit("trouble", error);
   const changed = () => {
@@ -105,6 +109,7 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
       changed();
     },
     onBack: take,
+    onRefused: refused,
     onEnd: end,
   });
 
@@ -164,7 +169,7 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
     onError: trouble,
   });
 
-  const present = () => [...peers.all.keys()].flatMap((peerId) => roster.get(peerId) ?? []);
+  const present = () => peers.ids().flatMap((peerId) => roster.get(peerId) ?? []);
 
   const chat = createChat({
     signaling,
@@ -206,7 +211,7 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
     // Who came while we were away has offered to us; to whom we come, we offer.
     roster.joined(ack.rev, ack.peers, !same);
     roster.takePending();
-    chat.joined({
+    const readsOn = chat.joined({
       peerId: ack.peer_id,
       past: ack.past_peer_ids,
       name: membership.request()?.name ?? "",
@@ -214,8 +219,17 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
       resumed: ack.resumed,
       same,
     });
+    if (outSince > 0 && !same) events.emit("away", { from: outSince, until: Date.now(), readsOn });
+    outSince = 0;
+    refusal = "";
     peers.resume();
     if (same || media.screen || media.hand !== null) tellMedia();
+  }
+
+  function refused(code: string): void {
+    if (refusal === code || status === "ended") return;
+    refusal = code;
+    changed();
   }
 
   function end(code: string): void {
@@ -279,20 +293,18 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
     meetingId === undefined || meetingId === membership.request()?.meeting_id;
 
   signaling.on("ready", () => {
-    refusal = "";
+    if (status !== "reconnecting") refused("");
     void membership.comeBack();
   });
-  signaling.on("refused", ({ code }) => {
-    if (refusal === code) return;
-    refusal = code;
-    changed();
-  });
-  signaling.on("lost", ({ final }) => {
+  signaling.on("refused", ({ code }) => refused(code));
+  signaling.on("lost", ({ final, since }) => {
+    if (status === "waiting" && !final) refused("disconnected"); // the place is kept, and asked for again
     if (status !== "joined" && status !== "reconnecting") return;
     if (final) {
       end("disconnected");
       return;
     }
+    outSince ||= since;
     status = "reconnecting";
     changed();
   });
@@ -349,7 +361,7 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
 
     view: () => ({
       status,
-      refusal: status === "reconnecting" ? refusal : "",
+      refusal: status === "joined" || status === "ended" ? "" : refusal,
       selfId: membership.seat()?.peer_id ?? "",
       name: ownName,
       hand,
@@ -378,6 +390,8 @@ export function createMesh({ signaling, api, rtc = browserRtc, relayOnly = false
         throw error;
       }
     },
+
+    check: () => signaling.check(),
 
     setTracks: peers.setTracks,
 

@@ -16,8 +16,11 @@ import type { Rtc, RtcEnvironment } from "./rtc.ts";
 import { levelOf } from "./speakers.ts";
 import { speaksFor } from "./trust.ts";
 
-/** `refused`: it showed another certificate than the roster's; nothing is sent to it. */
-export type PeerState = "connecting" | "connected" | "reconnecting" | "failed" | "refused";
+/**
+ * `refused`: it showed another certificate than the roster's; nothing is sent to it. `apart`: it has the original client, and
+ * there is no connection to be had.
+ */
+export type PeerState = "connecting" | "connected" | "reconnecting" | "failed" | "refused" | "apart";
 export type Slot = "audio" | "camera" | "screen";
 export type Tracks = Record<Slot, MediaStreamTrack | null>;
 

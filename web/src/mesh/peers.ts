@@ -15,7 +15,10 @@ import { createUplink } from "./uplink.ts";
 import type { PeerView } from "./view.ts";
 
 export interface Peers {
+  /** Those with whom we have a connection, or are to have one. */
   readonly all: ReadonlyMap<string, Peer>;
+  /** Everyone, in the order of coming. */
+  ids(): string[];
   /** Makes our certificate. Its fingerprint, or "" if there can be none. */
   identify(): Promise<string>;
   /** We are in the meeting, under this peer_id. */
@@ -56,8 +59,19 @@ export interface PeersOptions {
 
 const maxStrangers = 64;
 
+/** Without a connection: the original client, or one for which this browser had no room. */
+const apart = (info: PeerInfo): PeerView => ({
+  info,
+  state: info.protocol === 1 ? "apart" : "failed",
+  tracks: noTracks,
+  speaking: false,
+  quality: unknownQuality,
+  trust: "unverified",
+});
+
 export function createPeers(options: PeersOptions): Peers {
   const { rtc, online } = options;
+  const ids = new Set<string>();
   const peers = new Map<string, Peer>();
   const hearings = new Map<string, Hearing>();
   let selfId = "";
@@ -78,37 +92,47 @@ export function createPeers(options: PeersOptions): Peers {
 
   function add(info: PeerInfo, offers: boolean): void {
     const peerId = info.peer_id;
-    peers.set(
-      peerId,
-      createPeer({
-        selfId,
-        peerId,
-        offers,
-        rtc,
-        iceServers: options.iceServers,
-        relayOnly: options.relayOnly,
-        ...(identity ? { certificates: [identity.certificate] } : {}),
-        fingerprint: info.fingerprint,
-        nextNeg: () => `${selfId}-${++negs}`,
-        send: (body) => outbox.push(peerId, body),
-        online,
-        tracks,
-        onChannel(channel) {
-          if (!options.files.accept(peerId, channel)) channel.close();
-        },
-        onChange() {
-          uplink?.divide();
-          options.onChange();
-        },
-        onError: options.onError,
-      }),
-    );
+    ids.add(peerId);
+    if (info.protocol === 1) return;
+    try {
+      peers.set(peerId, connectTo(info, offers));
+    } catch (error) {
+      options.onError(error); // no connection to be had for this one; the others need not suffer
+      return;
+    }
     const waiting = strangers.filter((signal) => signal.from === peerId);
     strangers = strangers.filter((signal) => signal.from !== peerId);
     for (const signal of waiting) peers.get(peerId)?.receive(signal);
   }
 
+  function connectTo(info: PeerInfo, offers: boolean): Peer {
+    const peerId = info.peer_id;
+    return createPeer({
+      selfId,
+      peerId,
+      offers,
+      rtc,
+      iceServers: options.iceServers,
+      relayOnly: options.relayOnly,
+      ...(identity ? { certificates: [identity.certificate] } : {}),
+      fingerprint: info.fingerprint,
+      nextNeg: () => `${selfId}-${++negs}`,
+      send: (body) => outbox.push(peerId, body),
+      online,
+      tracks,
+      onChannel(channel) {
+        if (!options.files.accept(peerId, channel)) channel.close();
+      },
+      onChange() {
+        uplink?.divide();
+        options.onChange();
+      },
+      onError: options.onError,
+    });
+  }
+
   function remove(peerId: string): void {
+    ids.delete(peerId);
     handled.delete(peerId);
     peers.get(peerId)?.close();
     peers.delete(peerId);
@@ -117,7 +141,8 @@ export function createPeers(options: PeersOptions): Peers {
   }
 
   function clear(): void {
-    for (const peerId of [...peers.keys()]) remove(peerId);
+    for (const peerId of [...ids]) remove(peerId);
+    handled.clear();
   }
 
   async function renumber(): Promise<void> {
@@ -132,6 +157,7 @@ export function createPeers(options: PeersOptions): Peers {
 
   return {
     all: peers,
+    ids: () => [...ids],
 
     async identify() {
       identity = await rtc.identity().catch((error) => {
@@ -165,8 +191,8 @@ export function createPeers(options: PeersOptions): Peers {
         handled.set(signal.from, signal.seq);
       }
       if (peer) peer.receive(signal);
-      else strangers = [...strangers, signal].slice(-maxStrangers);
-      return peer !== undefined;
+      else if (!ids.has(signal.from)) strangers = [...strangers, signal].slice(-maxStrangers);
+      return ids.has(signal.from);
     },
 
     setTracks(next) {
@@ -186,7 +212,7 @@ export function createPeers(options: PeersOptions): Peers {
 
     viewOf(info) {
       const peer = peers.get(info.peer_id);
-      if (!peer) return null;
+      if (!peer) return ids.has(info.peer_id) ? apart(info) : null;
       const state = peer.state();
       const verdict = peer.fingerprint === "" ? "unverified" : "verified";
       return {

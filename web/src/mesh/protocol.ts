@@ -25,6 +25,8 @@ export interface PeerInfo {
   fingerprint: string;
   /** Somebody whom the server trusts vouches for the user_id and the name. */
   verified: boolean;
+  /** 1: it has the original client, without chat and signals: nobody here can connect with it. */
+  protocol: number;
 }
 
 export interface PeerChange {
@@ -475,6 +477,7 @@ const peer: Reader<PeerInfo> = (value, path) => {
     media: media(o.media, `${path}.media`),
     fingerprint: string(o.fingerprint ?? "", `${path}.fingerprint`),
     verified: boolean(o.verified ?? false, `${path}.verified`),
+    protocol: count(o.protocol ?? 2, `${path}.protocol`),
   };
 };
 

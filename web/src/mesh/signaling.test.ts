@@ -24,6 +24,10 @@ function fakeSocket() {
     connect: () => calls.push("connect"),
     disconnect: () => calls.push("disconnect"),
     io: {
+      opts: { transports: ["websocket", "polling"], tryAllTransports: true },
+      on: (event, listener) => listeners.set(`io ${event}`, listener),
+      timeout: (ms) => calls.push(`timeout ${ms}`),
+      _close: () => calls.push("let go"),
       reconnection: (on) => calls.push(`reconnection ${on}`),
       engine: { close: () => calls.push("close the transport") },
     },
@@ -84,10 +88,80 @@ test("a connection that is refused is said so, and tried again, later each time"
   await vi.advanceTimersByTimeAsync(60_000);
   expect(calls).toEqual(["connect", "connect"]);
 
-  (socket as { active: boolean }).active = true; // the library tries again by itself
-  refuse({ data: { code: "server_full" } });
+  calls.length = 0;
+  (socket as { active: boolean }).active = true; // the library tries again by itself, within seconds
+  refuse({ description: 502, context: { responseText: "<html>Bad gateway</html>" } });
+  refuse({ description: new Event("error") });
   await vi.advanceTimersByTimeAsync(60_000);
-  expect(calls.length).toBe(2);
+  expect(calls).toEqual([]);
+  refuse({ description: 503, context: { responseText: '{"code":"server_full","retry_after_ms":20000}' } });
+  await vi.advanceTimersByTimeAsync(19_900);
+  expect(calls).toEqual(["disconnect"]);
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(calls).toEqual(["disconnect", "connect"]);
+});
+
+test("a proxy's Retry-After is kept, and nobody is made to wait for ever", async () => {
+  const { socket, receive, calls } = fakeSocket();
+  createSignaling(socket);
+  (socket as { active: boolean }).active = true;
+  const context = { responseText: "<html>", getResponseHeader: () => "86400" };
+  receive("connect_error", Object.assign(new Error("refused"), { description: 503, context }));
+  await vi.advanceTimersByTimeAsync(59_900);
+  expect(calls).toEqual(["disconnect"]);
+  await vi.advanceTimersByTimeAsync(31_000);
+  expect(calls).toEqual(["disconnect", "connect"]);
+});
+
+test("a network that answers in the server's place is told from a server that is away", () => {
+  const { socket, receive } = fakeSocket();
+  const refusals: unknown[] = [];
+  createSignaling(socket).on("refused", ({ code }) => refusals.push(code));
+  receive("connect_error", Object.assign(new Error("server error"), { code: "parser error" }));
+  receive("connect_error", Object.assign(new Error("xhr poll error"), { description: 511 }));
+  receive("connect_error", new Error("websocket error"));
+  expect(refusals).toEqual(["intercepted", "intercepted"]);
+});
+
+test("news of the network ends the wait for a connection, and tries one that seems to be there", async () => {
+  const { signaling, receive, calls, sent } = connected();
+  signaling.check();
+  signaling.check(); // the same news
+  expect(sent.map(({ event }) => event)).toEqual(["heartbeat"]);
+  sent[0]?.answer({ ok: true, time: 1 });
+  await vi.advanceTimersByTimeAsync(1_500);
+  expect(calls).toEqual([]);
+  signaling.check();
+  sent[1]?.fail();
+  await vi.advanceTimersByTimeAsync(1_500);
+  expect(calls).toEqual(["let go", "connect"]);
+  receive("disconnect", "forced close");
+  calls.length = 0;
+  signaling.check();
+  expect(calls).toEqual(["disconnect", "connect"]);
+  signaling.close();
+  calls.length = 0;
+  await vi.advanceTimersByTimeAsync(1_500);
+  signaling.check();
+  expect(calls).toEqual([]);
+});
+
+test("when it was last heard of the server is told with the loss, also to one that has slept", async () => {
+  const { signaling, receive } = connected();
+  const losses: number[] = [];
+  signaling.on("lost", ({ since }) => losses.push(since));
+  await vi.advanceTimersByTimeAsync(5_000);
+  receive("io ping");
+  const last = Date.now();
+  await vi.advanceTimersByTimeAsync(4_000);
+  receive("disconnect", "ping timeout");
+  expect(losses).toEqual([last]);
+  receive("welcome", welcome);
+  const before = Date.now();
+  await vi.advanceTimersByTimeAsync(60_000); // asleep; then what has come meanwhile is handed over
+  receive("io ping");
+  receive("disconnect", "transport close");
+  expect(losses).toEqual([last, before]);
 });
 
 test("the seat's token goes with the handshake, beside what is there", () => {
@@ -105,7 +179,11 @@ test("a server that does not greet is left and tried again", async () => {
   createSignaling(socket);
   receive("connect");
   await vi.advanceTimersByTimeAsync(5_300);
-  expect(calls).toEqual(["disconnect", "connect"]);
+  expect(calls).toEqual(["timeout 4000", "disconnect", "connect"]);
+  calls.length = 0;
+  receive("io open"); // not even the namespace is joined
+  await vi.advanceTimersByTimeAsync(5_300);
+  expect(calls).toEqual(["timeout 8000", "disconnect", "connect"]);
 });
 
 test("dropping the connection tells the server of no leave, and ends the reconnecting", () => {

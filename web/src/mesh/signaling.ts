@@ -3,7 +3,7 @@
  * nothing of meetings under way; whoever holds it decides what a new connection means.
  */
 import { io } from "socket.io-client";
-import { localError, SignalError } from "./errors.ts";
+import { codeOf, localError, SignalError } from "./errors.ts";
 import { createEvents, type Events } from "./events.ts";
 import {
   type ChatDone,
@@ -57,12 +57,16 @@ import {
   type Typing,
   type Welcome,
 } from "./protocol.ts";
+import { type Refusal, refusalOf } from "./refusal.ts";
+import { createTransports, type Manager, openMs, preferred } from "./transports.ts";
+
+export type { Refusal } from "./refusal.ts";
 
 export interface SignalingEvents {
   /** Connected, and the server is ready to be spoken to. Comes again after each reconnect. */
   ready: Welcome;
-  /** The connection is lost. It is being made again, unless `final`. */
-  lost: { final: boolean };
+  /** The connection is lost. It is being made again, unless `final`. `since`: when it was last heard of, in ms since 1970. */
+  lost: { final: boolean; since: number };
   /** The server, or something before it, does not take the connection. It is tried again, in a while. */
   refused: Refusal;
   delta: RosterDelta;
@@ -93,15 +97,11 @@ export interface SignalingEvents {
   malformed: { event: string; error: Error };
 }
 
-/** Why a connection was refused: the server's code, or `unreachable` for an answer that is none of its own. */
-export interface Refusal {
-  code: string;
-  retryAfterMs: number | undefined;
-}
-
 export interface Signaling {
   readonly on: Events<SignalingEvents>["on"];
   ready(): boolean;
+  /** The network may be another one: tries the connection, or at once to make one. */
+  check(): void;
   /** Our seat's token, by which a server that is full lets us back in. */
   holds(resumeToken: string | undefined): void;
   /** Whether the server does what this feature names. */
@@ -144,7 +144,13 @@ export interface SocketLike {
   timeout(ms: number): { emitWithAck(event: string, ...args: unknown[]): Promise<unknown> };
   connect(): unknown;
   disconnect(): unknown;
-  readonly io: { reconnection(on: boolean): unknown; readonly engine: { close(): unknown } };
+  readonly io: Manager & {
+    on(event: "open" | "ping", listener: () => void): unknown;
+    reconnection(on: boolean): unknown;
+    /** Lets go of the engine, whatever state it is in, and does not come back by itself. */
+    _close(): unknown;
+    readonly engine: { close(): unknown };
+  };
 }
 
 const ackTimeoutMs = 5_000;
@@ -153,6 +159,10 @@ const joinTimeoutMs = 10_000;
 const welcomeTimeoutMs = 5_000;
 /** Between two tries of a connection that was refused: it doubles, and is up to a half longer by chance. */
 const refusedMs = { first: 1_000, most: 30_000 };
+/** A link that the network may have left behind answers within this, or is given up. */
+const checkMs = 3_000;
+/** Longer than any heartbeat: what was not heard of for so long slept, or was cut off. */
+const silentMs = 15_000;
 
 /** `token`: who we are, by the word of an application. With it others can ring us. */
 export function openSocket(base: string, token?: string): SocketLike {
@@ -160,14 +170,11 @@ export function openSocket(base: string, token?: string): SocketLike {
   return io(url.origin, {
     path: url.pathname,
     ...(token === undefined ? {} : { auth: { token } }),
-    transports: ["websocket", "polling"],
-    // A server that speaks polling only, or a proxy that eats upgrades, is reached all the same.
-    tryAllTransports: true,
+    ...preferred,
+    transports: [...preferred.transports],
     reconnectionDelay: 300,
     reconnectionDelayMax: 3_000,
-    // Also what a connection costs that a proxy accepts and drops before the handshake, as one does whose
-    // server is down: the library notices that by this timeout only.
-    timeout: 5_000,
+    timeout: openMs[0],
   });
 }
 
@@ -179,9 +186,23 @@ export function createSignaling(socket: SocketLike): Signaling {
   let reconnectAfterMs = 300;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let refusals = 0;
+  let checkedAt = Number.NEGATIVE_INFINITY;
+  let heardAt = Date.now();
+  let silence = { from: 0, to: 0 };
+  const transports = createTransports(socket.io);
+
+  function heard(): void {
+    const now = Date.now();
+    if (now - heardAt > silentMs) silence = { from: heardAt, to: now };
+    heardAt = now;
+  }
+
+  /** A sleeper is handed on waking what came before its connection was given up. */
+  const heardLast = () => (heardAt - silence.to < silentMs ? silence.from : heardAt);
 
   function listen<T>(event: string, parse: (value: unknown) => T, take: (message: T) => void): void {
     socket.on(event, (value: unknown) => {
+      heard();
       let message: T;
       try {
         message = parse(value);
@@ -198,20 +219,38 @@ export function createSignaling(socket: SocketLike): Signaling {
     timer = setTimeout(() => socket.connect(), ms);
   }
 
-  socket.on("connect", () => {
+  /** Connected to something that does not greet: try afresh. */
+  function awaitWelcome(): void {
     clearTimeout(timer);
     timer = setTimeout(() => {
-      // Connected to something that does not greet: try afresh.
+      transports.hung();
       socket.disconnect();
       reconnectIn(reconnectAfterMs);
     }, welcomeTimeoutMs);
-  });
+  }
+
+  /** Gives up a link of which nothing is heard. The server is not told: as far as it knows it broke, and our seat is kept. */
+  function abandon(): void {
+    socket.io._close();
+    if (!ended) socket.connect();
+  }
+
+  socket.io.on("open", awaitWelcome);
+  socket.io.on("ping", heard);
+  socket.on("connect", awaitWelcome);
 
   socket.on("connect_error", (error: unknown) => {
     if (ended) return;
     const refusal = refusalOf(error);
     if (refusal) events.emit("refused", refusal);
-    if (socket.active) return;
+    else if ((error as Error).message === "timeout") transports.hung();
+    else transports.failed();
+    if (ended) return;
+    if (socket.active) {
+      // The library tries again within seconds: right for a link, not for a server that has asked for time.
+      if (!refusal || (!refusal.deliberate && refusal.retryAfterMs === undefined)) return;
+      socket.disconnect();
+    }
     const backoff = Math.min(refusedMs.most, refusedMs.first * 2 ** Math.min(refusals++, 10));
     reconnectIn(Math.max(refusal?.retryAfterMs ?? 0, backoff) * (1 + Math.random() / 2));
   });
@@ -223,13 +262,14 @@ export function createSignaling(socket: SocketLike): Signaling {
     // socket.io-client comes back by itself unless the server has cut the connection on purpose.
     if (!ended && reason === "io server disconnect") reconnectIn(reconnectAfterMs);
     reconnectAfterMs = 300;
-    if (wasReady || ended) events.emit("lost", { final: ended });
+    if (wasReady || ended) events.emit("lost", { final: ended, since: heardLast() });
   });
 
   listen("welcome", parseWelcome, (welcome) => {
     clearTimeout(timer);
     ready = true;
     refusals = 0;
+    transports.worked();
     features = welcome.features;
     events.emit("ready", welcome);
   });
@@ -267,6 +307,7 @@ export function createSignaling(socket: SocketLike): Signaling {
         ? localError("timeout", `no answer to ${event}`, cause)
         : localError("disconnected", `the connection was lost during ${event}`, cause);
     }
+    heard();
     const ack = checked(event, () => parseAck(answer));
     if (!ack.ok) throw new SignalError(ack.error);
     return ack.fields;
@@ -275,6 +316,21 @@ export function createSignaling(socket: SocketLike): Signaling {
   return {
     on: events.on,
     ready: () => ready,
+    check() {
+      const now = performance.now();
+      if (ended || now - checkedAt < 1_000) return; // the same news comes in several ways
+      checkedAt = now;
+      if (ready) {
+        request("heartbeat", {}, checkMs).catch((error) => {
+          if (codeOf(error) === "timeout") abandon();
+        });
+        return;
+      }
+      refusals = 0;
+      clearTimeout(timer);
+      socket.disconnect();
+      socket.connect();
+    },
     holds(resumeToken) {
       const { resume_token: _, ...auth } = typeof socket.auth === "function" ? {} : (socket.auth ?? {});
       socket.auth = resumeToken === undefined ? auth : { ...auth, resume_token: resumeToken };
@@ -341,7 +397,7 @@ export function createSignaling(socket: SocketLike): Signaling {
       ended = true;
       clearTimeout(timer);
       socket.disconnect();
-      if (!connected) events.emit("lost", { final: true }); // it says nothing of what was lost before
+      if (!connected) events.emit("lost", { final: true, since: heardLast() }); // it says nothing of what was lost before
     },
     drop() {
       ended = true;
@@ -350,32 +406,6 @@ export function createSignaling(socket: SocketLike): Signaling {
       socket.io.engine.close();
     },
   };
-}
-
-/** A refusal of the server's own, or of the HTTP in front of it; null if nothing answered. */
-function refusalOf(error: unknown): Refusal | null {
-  const { data, description, context } = error as {
-    data?: unknown;
-    description?: unknown;
-    context?: { responseText?: unknown };
-  };
-  const said = data ?? parsed(context?.responseText);
-  if (typeof said === "object" && said !== null && "code" in said && typeof said.code === "string") {
-    const wait = "retry_after_ms" in said ? said.retry_after_ms : undefined;
-    return { code: said.code, retryAfterMs: typeof wait === "number" ? wait : undefined };
-  }
-  if (description === 403) return { code: "forbidden", retryAfterMs: undefined };
-  return typeof description === "number" && description >= 400
-    ? { code: "unreachable", retryAfterMs: undefined }
-    : null;
-}
-
-function parsed(text: unknown): unknown {
-  try {
-    return typeof text === "string" ? JSON.parse(text) : undefined;
-  } catch {
-    return undefined;
-  }
 }
 
 function checked<T>(event: string, parse: () => T): T {

@@ -32,7 +32,7 @@ export interface PeerView {
 
 export interface MeshView {
   status: MeshStatus;
-  /** Why the server does not take our connection, while it does not: a code; "" if nothing is known. */
+  /** Why we are not let in, or back in, for now, while it is tried again: a code; "" if nothing is known. */
   refusal: string;
   selfId: string;
   /** As the others see us. */
@@ -56,6 +56,14 @@ export interface MeshView {
   safetyNumber: string | null;
 }
 
+/** An absence. Times are in ms since 1970. */
+export interface Away {
+  from: number;
+  until: number;
+  /** What was said meanwhile is told to us. */
+  readsOn: boolean;
+}
+
 export interface MeshEvents {
   /** view() has changed. */
   change: undefined;
@@ -70,6 +78,8 @@ export interface MeshEvents {
   sending: Sending;
   /** A host has done something to us or, if we lead, to anybody. What is switched off so, we obey. */
   moderated: Moderated;
+  /** We were out for longer than our seat was kept, and are back in another one. */
+  away: Away;
   /** Out of the meeting, not by our own wish. */
   ended: { code: string };
   /** Nothing the user can act on; for the console. */

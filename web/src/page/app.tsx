@@ -18,7 +18,7 @@ import { preferences } from "./preferences.ts";
 import { PreJoin } from "./prejoin.tsx";
 import { persist } from "./returning.ts";
 import { Ringing } from "./ringing.tsx";
-import { joinMeeting, type Seat, type Session } from "./session.ts";
+import { joinMeeting, type Progress, type Seat, type Session } from "./session.ts";
 import { Start } from "./start.tsx";
 import { forgetPast, rememberedDevice, rememberHostKey, rememberName } from "./storage.ts";
 import { texts } from "./texts.ts";
@@ -109,7 +109,7 @@ export function App() {
     void local.start({ audio, camera: video });
     const seat = { key, name, password: "", memo: "", resumeToken: token };
     try {
-      const session = await persist(() => joinMeeting(api, local, seat, (stop) => stop()), {
+      const session = await persist(() => joinMeeting(api, local, seat, { waiting: (stop) => stop() }), {
         until,
         wanted: here,
         trouble() {
@@ -141,15 +141,26 @@ export function App() {
     info: MeetingInfo,
     local: LocalMedia,
     who: Omit<Seat, "key">,
-    waiting: (cancel: () => void) => void,
+    progress: Required<Progress>,
   ): Promise<void> {
     if (identity.tokenFor(info.meeting_id) === "") rememberName(who.name);
-    const session = await joinMeeting(api, local, { key: info.meeting_id, ...who }, (stop) => {
-      stopWaiting.current = stop;
-      if (now.current?.at === "prejoin" && now.current.local === local) waiting(stop);
-      else stop();
-    });
-    if (now.current?.at !== "prejoin" || now.current.local !== local) return session.leave(); // thought better of it
+    const here = () => now.current?.at === "prejoin" && now.current.local === local;
+    const session = await joinMeeting(
+      api,
+      local,
+      { key: info.meeting_id, ...who },
+      {
+        waiting(stop) {
+          stopWaiting.current = stop;
+          if (here()) progress.waiting(stop);
+          else stop();
+        },
+        refused(code) {
+          if (here()) progress.refused(code);
+        },
+      },
+    );
+    if (!here()) return session.leave(); // thought better of it
     enter(session, local);
   }
 
@@ -217,7 +228,7 @@ export function App() {
             atOnce={view.atOnce}
             info={view.info}
             local={view.local}
-            join={(who, waiting) => join(view.info, view.local, who, waiting)}
+            join={(who, progress) => join(view.info, view.local, who, progress)}
             back={() => go({ at: "start", key: "", error: "" }, base)}
           />
         );

@@ -1,8 +1,8 @@
 import { Fragment } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { codeOf } from "../mesh/errors.ts";
-import type { MeshView } from "../mesh/mesh.ts";
-import type { Line } from "./conversation.ts";
+import type { MeshView, PeerView } from "../mesh/mesh.ts";
+import type { Absence, Conversation, Line } from "./conversation.ts";
 import { offerIn } from "./downloads.ts";
 import { duration } from "./duration.ts";
 import { FileCard } from "./file-card.tsx";
@@ -17,7 +17,10 @@ export const mayChat = ({ role, policy }: MeshView) => role !== "guest" || (poli
 
 /** Whether what is written to `to` reaches somebody; "" is everyone. */
 export const isThere = ({ peers }: MeshView, to: string) =>
-  to === "" || peers.some(({ info }) => info.peer_id === to);
+  to === "" || peers.some((peer) => peer.info.peer_id === to && hasChat(peer));
+
+/** The original client has none. */
+const hasChat = ({ state }: PeerView) => state !== "apart";
 
 interface ChatProps {
   session: Session;
@@ -69,8 +72,14 @@ function Log({ session, names, kept }: LogProps) {
   const { conversation } = session;
   const list = useRef<HTMLDivElement>(null);
   const lines = conversation.lines();
-  const earlier = conversation.earlier();
-  const past = lines.filter(({ delivery_id }) => delivery_id > 0 && delivery_id <= earlier);
+  const lastUpTo = (delivery: number) =>
+    lines.filter(({ delivery_id }) => delivery_id > 0 && delivery_id <= delivery).at(-1);
+  const here = lastUpTo(conversation.earlier());
+  const absences = conversation.absences().map((absence) => ({ absence, at: lastUpTo(absence.after) }));
+  const awayAt = (at: Line | undefined) =>
+    absences.flatMap(({ absence, at: line }) =>
+      line === at ? <WasAway key={absence.from} absence={absence} /> : [],
+    );
   const atEnd = useRef(true);
   const content = useRef<HTMLDivElement>(null);
   useLayoutEffect(() => {
@@ -97,21 +106,39 @@ function Log({ session, names, kept }: LogProps) {
       }}
     >
       <div ref={content}>
-        {lines.length === 0 && <p class="hint">{kept ? texts.silence : texts.nothingSaid}</p>}
+        {lines.length === 0 && <p class="hint">{silenceOf(conversation, kept)}</p>}
         <ol>
+          {awayAt(undefined)}
           {lines.map((line) => (
             <Fragment key={line.client_id || line.message_id}>
               <Said line={line} names={names} session={session} />
-              {line === past.at(-1) && (
+              {line === here && (
                 <li class="until-here" data-testid="earlier">
                   {texts.earlier}
                 </li>
               )}
+              {awayAt(line)}
             </Fragment>
           ))}
         </ol>
       </div>
     </div>
+  );
+}
+
+/** What stands where nothing does: never that nothing was said, before that is known. */
+function silenceOf(conversation: Conversation, kept: boolean): string {
+  if (conversation.recalling() === "yes") return texts.recalling;
+  if (conversation.recalling() === "failed") return texts.notRecalled;
+  return kept ? texts.silence : texts.nothingSaid;
+}
+
+function WasAway({ absence: { from, until, readsOn } }: { absence: Absence }) {
+  const [since, to] = [timeOf(new Date(from)), timeOf(new Date(until))];
+  return (
+    <li class="until-here" data-testid="was-away">
+      <span>{readsOn ? texts.wasAway(since, to) : texts.wasAwayUnread(since, to)}</span>
+    </li>
   );
 }
 
@@ -208,7 +235,7 @@ function Composer({ session, view, to: wanted, setTo }: ComposerProps) {
         >
           <option value="">{texts.everyone}</option>
           {gone && <option value="gone">{texts.gone}</option>}
-          {view.peers.map(({ info }) => (
+          {view.peers.filter(hasChat).map(({ info }) => (
             <option key={info.peer_id} value={info.peer_id}>
               {info.name}
             </option>

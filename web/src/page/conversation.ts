@@ -1,7 +1,7 @@
 /** What was said in the meeting, as the page shows it: newest last, with what is not read yet. */
 import { codeOf } from "../mesh/errors.ts";
 import { createEvents, type Events } from "../mesh/events.ts";
-import type { Mesh } from "../mesh/mesh.ts";
+import type { Away, Mesh } from "../mesh/mesh.ts";
 import type { ChatMessage } from "../mesh/protocol.ts";
 
 export interface Line extends ChatMessage {
@@ -9,6 +9,11 @@ export interface Line extends ChatMessage {
   own: boolean;
   /** `sending` until it is stored; a code if it was refused. */
   state: "said" | "sending" | { code: string };
+}
+
+/** We were away, after that delivery. */
+export interface Absence extends Away {
+  after: number;
 }
 
 export interface Conversation {
@@ -24,10 +29,14 @@ export interface Conversation {
   takeBack(messageId: string): Promise<void>;
   /** Fetches what was said before this page was loaded. What came after delivery `told` was not read yet. */
   recall(told?: number): Promise<void>;
+  /** Whether what was said before is being fetched, or could not be. */
+  recalling(): "no" | "yes" | "failed";
   /** The last delivery that is here. */
   told(): number;
   /** The last delivery before we came back, after having left; 0 if we have not. */
   earlier(): number;
+  /** When our seat was not kept for as long as we were out. */
+  absences(): Absence[];
   /** A key was pressed. */
   type(to: string): void;
 }
@@ -39,6 +48,8 @@ const typingMs = 4_000;
 export function createConversation(mesh: Mesh): Conversation {
   const events = createEvents<{ change: undefined; heard: ChatMessage }>();
   let lines: Line[] = [];
+  let absences: Absence[] = [];
+  let recalling: "no" | "yes" | "failed" = "no";
   let unread = 0;
   let open = false;
   let drafts = 0;
@@ -79,6 +90,28 @@ export function createConversation(mesh: Mesh): Conversation {
     changed();
   });
   mesh.on("left", ({ peer }) => silent(peer.peer_id));
+  // What was said meanwhile comes after this.
+  mesh.on("away", (away) => {
+    absences = [...absences, { ...away, after: told() }];
+    changed();
+  });
+
+  const told = () => Math.max(0, ...lines.map(({ delivery_id }) => delivery_id));
+
+  async function recall(): Promise<ChatMessage[]> {
+    recalling = "yes";
+    changed();
+    try {
+      const said = await mesh.chat.history();
+      recalling = "no";
+      return said;
+    } catch (error) {
+      recalling = "failed";
+      throw error;
+    } finally {
+      changed();
+    }
+  }
 
   return {
     on: events.on,
@@ -119,7 +152,7 @@ export function createConversation(mesh: Mesh): Conversation {
       replace(messageId, { revoked: true, text: "" });
     },
     async recall(told) {
-      const said = (await mesh.chat.history()).map((message) => {
+      const said = (await recall()).map((message) => {
         const line: Line = { ...message, own: mesh.chat.isSelf(message.from), state: "said" };
         return line;
       });
@@ -131,7 +164,9 @@ export function createConversation(mesh: Mesh): Conversation {
       }
       changed();
     },
-    told: () => Math.max(0, ...lines.map(({ delivery_id }) => delivery_id)),
+    recalling: () => recalling,
+    absences: () => absences,
+    told,
     earlier: () => mesh.chat.earlier(),
     type(to) {
       const now = Date.now();

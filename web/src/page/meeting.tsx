@@ -19,7 +19,7 @@ import type { Session } from "./session.ts";
 import { Help, Settings } from "./settings.tsx";
 import { useShortcuts } from "./shortcuts.ts";
 import { sound } from "./sound.ts";
-import { texts } from "./texts.ts";
+import { sentence, texts } from "./texts.ts";
 import { Tile, type TileProps } from "./tile.tsx";
 
 interface MeetingProps {
@@ -101,9 +101,8 @@ export function Meeting({ api, session, local, leave }: MeetingProps) {
         <p data-testid="people">{texts.people(view.peers.length + 1)}</p>
       </header>
       <p class="banner" role="status" data-testid="banner">
-        {view.status === "reconnecting"
-          ? [texts.reconnecting, texts.errors[view.refusal]].join(" ").trim()
-          : ""}
+        {view.status === "reconnecting" &&
+          `${texts.reconnecting}${view.refusal === "" ? "" : ` ${sentence(view.refusal)}`}`}
       </p>
       <DropTarget
         to={view.peers.find(({ info }) => info.peer_id === to)?.info.name ?? texts.files.allHere}

@@ -2,6 +2,7 @@ import { useState } from "preact/hooks";
 import type { Api } from "../mesh/api.ts";
 import type { MeshView, PeerView } from "../mesh/mesh.ts";
 import type { MediaState } from "../mesh/protocol.ts";
+import type { Quality } from "../mesh/quality.ts";
 import { Actions, HostControls, Waiting } from "./host.tsx";
 import { CameraOffIcon, HandIcon, HostIcon, MicOffIcon, QualityIcon, ShieldIcon } from "./icons.tsx";
 import { Matrix } from "./matrix.tsx";
@@ -127,6 +128,7 @@ interface PersonProps {
 
 function Person({ session, view, peer, open, toggle }: PersonProps) {
   const { info, quality } = peer;
+  const apart = peer.state === "apart";
   const id = `details-${info.peer_id}`;
   return (
     <li class="person" data-testid="person" data-self="false" data-trust={peer.trust}>
@@ -136,35 +138,41 @@ function Person({ session, view, peer, open, toggle }: PersonProps) {
         </span>
         {view.meeting?.spotlight === info.peer_id && <span class="soft">{texts.spotlit}</span>}
         {info.state === "away" && <span class="soft">{texts.away}</span>}
-        <Marks media={info.media} role={info.role} />
-        <span
-          class={`quality ${quality.level}`}
-          role="img"
-          aria-label={texts.connectionIs(texts.qualities[quality.level])}
-          title={texts.connectionIs(texts.qualities[quality.level])}
-          data-testid="quality"
-        >
-          <QualityIcon />
-        </span>
+        <Marks media={apart ? null : info.media} role={info.role} />
+        {!apart && <Connection level={quality.level} />}
       </button>
       {peer.trust === "refused" && <p class="problem">{texts.refusedOf(info.name)}</p>}
+      {apart && (
+        <p class="hint apart" data-testid="apart">
+          {texts.apartOf(info.name)}
+        </p>
+      )}
       <div id={id} hidden={!open}>
         {open && view.role !== "guest" && <Actions session={session} view={view} peer={peer} />}
-        {open && <Details peer={peer} />}
+        {open && !apart && <Details peer={peer} />}
       </div>
     </li>
   );
 }
 
-function Marks({ media, role }: { media: MediaState; role: string }) {
+function Connection({ level }: { level: Quality["level"] }) {
+  const text = texts.connectionIs(texts.qualities[level]);
+  return (
+    <span class={`quality ${level}`} role="img" aria-label={text} title={text} data-testid="quality">
+      <QualityIcon />
+    </span>
+  );
+}
+
+function Marks({ media, role }: { media: MediaState | null; role: string }) {
   return (
     <span class="marks">
-      {media.hand !== null && <Mark text={texts.handUp} kind="hand" icon={<HandIcon />} />}
+      {media && media.hand !== null && <Mark text={texts.handUp} kind="hand" icon={<HandIcon />} />}
       {role !== "guest" && (
         <Mark text={role === "host" ? texts.host : texts.cohost} kind="host" icon={<HostIcon />} />
       )}
-      {!media.audio && <Mark text={texts.muted} kind="muted" icon={<MicOffIcon />} />}
-      {!media.video && <Mark text={texts.noCamera} kind="no-camera" icon={<CameraOffIcon />} />}
+      {media && !media.audio && <Mark text={texts.muted} kind="muted" icon={<MicOffIcon />} />}
+      {media && !media.video && <Mark text={texts.noCamera} kind="no-camera" icon={<CameraOffIcon />} />}
     </span>
   );
 }

@@ -6,16 +6,16 @@ import { DevicePickers } from "./devices.tsx";
 import { usePlayback, useSource } from "./hooks.ts";
 import { identity } from "./identity.ts";
 import { Lobby, Problem, useTask } from "./parts.tsx";
-import type { Seat } from "./session.ts";
+import type { Progress, Seat } from "./session.ts";
 import { rememberedName } from "./storage.ts";
-import { texts } from "./texts.ts";
+import { sentence, texts } from "./texts.ts";
 
 interface PreJoinProps {
   /** Somebody has called us here: no press is needed. */
   atOnce: boolean;
   info: MeetingInfo;
   local: LocalMedia;
-  join(who: Omit<Seat, "key">, waiting: (cancel: () => void) => void): Promise<void>;
+  join(who: Omit<Seat, "key">, progress: Required<Progress>): Promise<void>;
   back(): void;
 }
 
@@ -29,6 +29,8 @@ export function PreJoin({ atOnce, info, local, join, back }: PreJoinProps) {
   const [memo, setMemo] = useState("");
   const [cancel, setCancel] = useState<(() => void) | null>(null);
   const cancelled = useRef(false);
+  /** What keeps us out, while it is tried on. */
+  const [refusal, setRefusal] = useState("");
   const [guarded, setGuarded] = useState(false);
   const [nameless, setNameless] = useState(false);
   const nameField = useRef<HTMLInputElement>(null);
@@ -57,16 +59,22 @@ export function PreJoin({ atOnce, info, local, join, back }: PreJoinProps) {
   async function enter(name: string): Promise<void> {
     cancelled.current = false;
     try {
-      await join({ name, password, memo: memo.trim() }, (stop) =>
-        setCancel(() => () => {
-          cancelled.current = true;
-          stop();
-        }),
+      await join(
+        { name, password, memo: memo.trim() },
+        {
+          waiting: (stop) =>
+            setCancel(() => () => {
+              cancelled.current = true;
+              stop();
+            }),
+          refused: setRefusal,
+        },
       );
     } catch (error) {
       if (!cancelled.current) throw error;
     } finally {
       setCancel(null);
+      setRefusal("");
     }
   }
 
@@ -132,6 +140,9 @@ export function PreJoin({ atOnce, info, local, join, back }: PreJoinProps) {
           <Problem id="join-problem" code={task.error} />
           <p class="advice calm" role="status" data-testid="waiting">
             {cancel === null ? "" : texts.inLobby}
+          </p>
+          <p class="advice" role="status" data-testid="still-trying" data-code={refusal}>
+            {refusal === "" ? "" : texts.stillTrying(sentence(refusal))}
           </p>
           <div class="row">
             {/* Keys: a button that became the other one in the middle of a click would submit. */}

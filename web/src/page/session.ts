@@ -2,15 +2,18 @@
 import type { Api } from "../mesh/api.ts";
 import { everything, type Wish } from "../mesh/budget.ts";
 import { type Calls, createCalls } from "../mesh/calls.ts";
+import { codeOf } from "../mesh/errors.ts";
 import type { LocalMedia } from "../mesh/local-media.ts";
 import { createMesh, type Mesh } from "../mesh/mesh.ts";
 import type { PeerState } from "../mesh/peer.ts";
 import type { MediaState } from "../mesh/protocol.ts";
 import { createSignaling, openSocket } from "../mesh/signaling.ts";
+import { attemptAnswered, attemptAt } from "./attempts.ts";
 import { type Conversation, createConversation } from "./conversation.ts";
 import { createDownloads, type Downloads } from "./downloads.ts";
 import { identity } from "./identity.ts";
 import { notices } from "./live.ts";
+import { watchNetwork } from "./network.ts";
 import { rememberParting } from "./parting.ts";
 import { base, relayOnly } from "./place.ts";
 import { persist } from "./returning.ts";
@@ -50,6 +53,17 @@ export interface Seat {
   resumeToken?: string;
 }
 
+/** What is told of a join that takes its time. */
+export interface Progress {
+  /** We are in the lobby: `cancel` gives that up. */
+  waiting(cancel: () => void): void;
+  /** The code of what keeps us out for now, while it is tried on; "" when it is over. */
+  refused?(code: string): void;
+}
+
+/** Codes of answers that were lost: we may be in. */
+const lost = new Set(["disconnected", "timeout", "unreachable", "intercepted", "malformed"]);
+
 /** How long what was said before is asked for again. */
 const recallForMs = 60_000;
 
@@ -58,8 +72,7 @@ export async function joinMeeting(
   api: Api,
   local: LocalMedia,
   seat: Seat,
-  /** We are in the lobby: `cancel` gives that up. */
-  waiting: (cancel: () => void) => void,
+  progress: Progress,
 ): Promise<Session> {
   const token = identity.tokenFor(seat.key);
   const signaling = createSignaling(openSocket(base, token === "" ? undefined : token));
@@ -70,9 +83,12 @@ export async function joinMeeting(
   };
   push();
   mesh.on("trouble", (error) => console.warn("signald:", error));
+  const stopWatching = watchNetwork(mesh.check);
   const stopWaiting = mesh.on("change", () => {
-    if (mesh.view().status !== "waiting") return;
-    waiting(() => {
+    const { status, refusal } = mesh.view();
+    progress.refused?.(refusal);
+    if (status !== "waiting") return;
+    progress.waiting(() => {
       if (mesh.view().status !== "waiting") return; // not a moment after being let in
       const place = mesh.leave();
       if (place) navigator.sendBeacon(api.leaveUrl, JSON.stringify(place));
@@ -81,16 +97,23 @@ export async function joinMeeting(
   const hostKey = hostKeyOf(seat.key);
   const admissionToken = admissionOf(seat.key);
   const past = pastOf(seat.key);
-  await mesh.join({
-    meetingId: seat.key,
-    name: seat.name,
-    memo: seat.memo,
-    ...(admissionToken ? { admissionToken } : {}),
-    ...(past ? { pastToken: past.token } : {}),
-    ...(hostKey ? { hostKey } : {}),
-    ...(seat.password ? { password: seat.password } : {}),
-    ...(seat.resumeToken ? { resumeToken: seat.resumeToken } : {}),
-  });
+  try {
+    await mesh.join({
+      meetingId: seat.key,
+      name: seat.name,
+      memo: seat.memo,
+      ...(admissionToken ? { admissionToken } : {}),
+      ...(past ? { pastToken: past.token } : {}),
+      ...(hostKey ? { hostKey } : {}),
+      ...(seat.password ? { password: seat.password } : {}),
+      ...(seat.resumeToken ? { resumeToken: seat.resumeToken } : { attempt: attemptAt(seat.key, seat.name) }),
+    });
+    attemptAnswered();
+  } catch (error) {
+    if (!lost.has(codeOf(error))) attemptAnswered();
+    stopWatching();
+    throw error;
+  }
   stopWaiting();
   const admitted = mesh.view().admissionToken;
   if (admitted !== "") rememberAdmission(seat.key, admitted);
@@ -115,6 +138,7 @@ export async function joinMeeting(
   window.signald = { mesh };
   const stop = () => {
     keepPast();
+    stopWatching();
     stopPushing();
     stopObeying();
     sharing.close();

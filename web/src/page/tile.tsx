@@ -34,6 +34,8 @@ export function Tile(props: TileProps) {
   const video = usePlayback(self ? null : props.audio, videoOn ? props.video : null);
   const tile = useShown<HTMLLIElement>(props.shown);
   const camera = kind === "camera";
+  // The original client says nothing of its microphone and camera.
+  const switches = camera && state !== "apart";
   const title = camera ? name : texts.screenOf(name);
   return (
     <li
@@ -100,8 +102,8 @@ export function Tile(props: TileProps) {
         </span>
         {self && camera && <span class="you">{texts.you}</span>}
         {props.away && <span class="you">{texts.away}</span>}
-        {camera && !audioOn && <Badge text={texts.muted} icon={<MicOffIcon />} kind="muted" />}
-        {camera && !videoOn && <Badge text={texts.noCamera} icon={<CameraOffIcon />} kind="no-camera" />}
+        {switches && !audioOn && <Badge text={texts.muted} icon={<MicOffIcon />} kind="muted" />}
+        {switches && !videoOn && <Badge text={texts.noCamera} icon={<CameraOffIcon />} kind="no-camera" />}
         {camera && (props.quality === "fair" || props.quality === "poor") && (
           <Badge
             text={texts.connectionIs(texts.qualities[props.quality])}

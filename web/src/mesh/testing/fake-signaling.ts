@@ -43,6 +43,7 @@ export function fakeSignaling() {
     closed: false,
     dropped: false,
     left: 0,
+    checks: 0,
     parted: 0,
     features: welcome.features,
   };
@@ -71,6 +72,9 @@ export function fakeSignaling() {
     on: events.on,
     ready: () => state.ready,
     holds() {},
+    check() {
+      state.checks++;
+    },
     knows: (feature) => state.features.includes(feature),
     async join(request) {
       must();
@@ -174,7 +178,7 @@ export function fakeSignaling() {
     },
     down() {
       state.ready = false;
-      events.emit("lost", { final: false });
+      events.emit("lost", { final: false, since: Date.now() });
     },
   };
 }

@@ -7,6 +7,7 @@ export const person = (peer_id: string): PeerInfo => ({
   role: "guest",
   state: "online",
   verified: false,
+  protocol: 2,
   media: { audio: true, video: true, screen: false, hand: null },
   fingerprint: "",
 });
