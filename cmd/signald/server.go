@@ -96,9 +96,7 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 	counted := metrics.New(version)
 	s.metrics = counted
 	db := observedStore{s.store, counted, c.databaseSystem()}
-	if err := s.openWebhooks(ctx, db, counted); err != nil {
-		return nil, err
-	}
+	s.openWebhooks(db, counted)
 	s.places = geo.Open(c.GeoIPDB, log)
 
 	passwords := password.New()

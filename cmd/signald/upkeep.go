@@ -23,6 +23,9 @@ func (s *server) tasks() []upkeep.Task {
 	if s.relay != nil {
 		tasks = append(tasks, upkeep.Task{Name: "drop_strangers", Every: dropStrangersEvery, Run: s.dropStrangers})
 	}
+	if s.webhooks == nil {
+		tasks = append(tasks, upkeep.Task{Name: "drop_webhooks", Every: time.Hour, Run: s.dropWebhooks()})
+	}
 	if s.config.AuditRetention > 0 {
 		tasks = append(tasks, upkeep.Task{Name: "prune_audit", Every: pruneEvery, Run: s.pruneAudit})
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"signald/internal/metrics"
@@ -10,21 +9,30 @@ import (
 	"signald/internal/webhook"
 )
 
-// openWebhooks has the store write down what happens, if anybody is to be told. Else what was written down
-// before the setting was taken away goes: nobody will ever take it.
-func (s *server) openWebhooks(ctx context.Context, db observedStore, counted *metrics.Metrics) error {
+// openWebhooks has the store write down what happens, if anybody is to be told.
+func (s *server) openWebhooks(db observedStore, counted *metrics.Metrics) {
 	if s.config.WebhookURL == "" {
-		if err := s.store.DropEvents(ctx); err != nil {
-			return fmt.Errorf("drop webhooks that nobody takes any more: %w", err)
-		}
-		return nil
+		return
 	}
 	s.webhooks = webhook.New(db, webhook.Options{
 		URL: s.config.WebhookURL, Secrets: s.config.webhookSecrets,
 		UserAgent: "signald/" + version, Observer: counted, Tracer: s.tracer, Log: s.log,
 	})
 	s.store.RecordEvents(s.webhooks.Wake)
-	return nil
+}
+
+// dropWebhooks answers what deletes, once, what was written down before the setting was taken away: nobody
+// will ever take it.
+func (s *server) dropWebhooks() func(context.Context) error {
+	dropped := false
+	return func(ctx context.Context) error {
+		if dropped {
+			return nil
+		}
+		err := s.store.DropEvents(ctx)
+		dropped = err == nil
+		return err
+	}
 }
 
 // runWebhooks sends until ctx ends.

@@ -64,16 +64,27 @@ func (s *Service) liveNodes(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	live, dead := s.leases.look(nodes)
-	for _, id := range dead {
-		if s.store.ForgetNode(ctx, id) == nil { // else another time
-			s.leases.forget(id)
-		}
-	}
+	live, _ := s.leases.look(nodes)
 	if !slices.Contains(live, s.opts.NodeID) {
 		live = append(live, s.opts.NodeID)
 	}
 	return live, nil
+}
+
+// forgetDeadNodes deletes the leases of nodes that ended without giving them up, also when this one is alone.
+func (s *Service) forgetDeadNodes(ctx context.Context) error {
+	nodes, err := s.store.Nodes(ctx)
+	if err != nil {
+		return err
+	}
+	_, dead := s.leases.look(nodes)
+	return each(ctx, dead, func(id string) error {
+		if err := s.store.ForgetNode(ctx, id); err != nil {
+			return err
+		}
+		s.leases.forget(id)
+		return nil
+	})
 }
 
 // look takes in what the store says, and sorts the nodes.

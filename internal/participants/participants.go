@@ -46,6 +46,8 @@ type Store interface {
 	Expire(ctx context.Context, now time.Time) error
 	// Sweep deletes some of what is marked as gone, and reports whether there may be more.
 	Sweep(ctx context.Context) (more bool, err error)
+	// Pause waits until some more may be deleted: deletions leave others most of the time.
+	Pause(ctx context.Context) error
 	Meeting(ctx context.Context, id string) (store.Meeting, store.State, int, error)
 }
 

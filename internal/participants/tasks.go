@@ -19,9 +19,6 @@ const (
 	expireEvery = 2 * time.Second
 	sweepEvery  = time.Second
 	purgeEvery  = time.Minute
-
-	// Deleting takes a fifth of a node's time at most: others want the database, too.
-	sweepShare = 5
 )
 
 // Tasks are the clean-ups of this node: each looks after one kind of participant, or of what
@@ -35,6 +32,7 @@ func (s *Service) Tasks() []upkeep.Task {
 		{Name: "doubtful_meetings", Every: tick, Run: s.retryDoubtful},
 		{Name: "compare_rosters", Every: tick, Run: s.compare},
 		{Name: "reclaim_seats", Every: tick, Run: s.reclaim},
+		{Name: "forget_dead_nodes", Every: forgetAfter / 10, Run: s.forgetDeadNodes},
 		{Name: "adopt_abandoned", Every: tick, Run: s.adoptAbandoned},
 		{Name: "clear_lobbies", Every: tick, Run: s.clearLobbies},
 		{Name: "end_previous_tokens", Every: time.Second, Run: s.endPrevious},
@@ -62,18 +60,16 @@ func (s *Service) endExpired(ctx context.Context) error {
 
 // sweep deletes what is marked as gone, some rows at a time, until there is nothing left.
 func (s *Service) sweep(ctx context.Context) error {
-	for {
-		began := time.Now()
-		more, err := s.store.Sweep(ctx)
-		if err != nil || !more {
+	for more := true; more; {
+		if err := s.store.Pause(ctx); err != nil {
 			return err
 		}
-		select {
-		case <-time.After((sweepShare - 1) * time.Since(began)):
-		case <-ctx.Done():
-			return ctx.Err()
+		var err error
+		if more, err = s.store.Sweep(ctx); err != nil {
+			return err
 		}
 	}
+	return nil
 }
 
 // outage is when the store did not answer last, as the renewal of the lease has seen. Nobody

@@ -4,12 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/rs/zerolog"
 
 	"signald/internal/participants"
 	"signald/internal/protocol"
+	"signald/internal/rooms"
 	"signald/internal/store"
+	"signald/internal/upkeep"
 )
 
 // forbidden is a store whose role lacks the right to clean up.
@@ -135,6 +143,57 @@ func TestSurvivorsShareWhatADeadNodeHasLeft(t *testing.T) {
 		}
 		eventually(t, "the others do the rest", func() bool { return away() == meetings })
 	})
+}
+
+// ledger is a store of nothing but leases.
+type ledger struct {
+	participants.Store
+	mu   sync.Mutex
+	seen map[string]time.Time
+}
+
+func (l *ledger) RegisterNode(_ context.Context, id string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.seen[id] = time.Now()
+	return nil
+}
+
+func (l *ledger) ForgetNode(_ context.Context, id string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.seen, id)
+	return nil
+}
+
+func (l *ledger) Nodes(context.Context) (map[string]time.Time, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.seen), nil
+}
+
+// A server that is killed again and again leaves a lease each time, also where no node looks at them.
+func TestLeasesOfDeadNodesAreDeleted(t *testing.T) {
+	for _, alone := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			l := &ledger{seen: map[string]time.Time{"killed": time.Now(), "killed before": time.Now().Add(-time.Hour)}}
+			s := participants.New(l, rooms.New(plain{}, nil, rooms.Options{NodeID: "n1"}), participants.Options{NodeID: "n1", Alone: alone, Log: zerolog.Nop()})
+			tasks := slices.DeleteFunc(s.Tasks(), func(t upkeep.Task) bool { return t.Name != "renew_lease" && t.Name != "forget_dead_nodes" })
+			leases := func(after time.Duration) []string {
+				ctx, cancel := context.WithTimeout(t.Context(), after)
+				defer cancel()
+				upkeep.Runner{Log: zerolog.Nop()}.Run(ctx, tasks...)
+				nodes, _ := l.Nodes(ctx)
+				return slices.Sorted(maps.Keys(nodes))
+			}
+			if got := leases(9 * time.Minute); len(got) != 3 {
+				t.Errorf("%v: a node that cannot reach the store for a while has lost its lease", got)
+			}
+			if got := leases(5 * time.Minute); len(got) != 1 || got[0] != "n1" {
+				t.Errorf("leases of %v", got)
+			}
+		})
+	}
 }
 
 func TestMeetingsAreDividedEvenly(t *testing.T) {

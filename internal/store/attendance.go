@@ -55,10 +55,10 @@ func (t *Tx) emptied() {
 	t.state.Live = Live{}
 	if t.banned {
 		t.queue = append(t.queue, statement{
-			// Some at a time: what is left expires within the hour.
+			// Some: what is left expires within the hour.
 			sql: `DELETE FROM bans WHERE meeting_id = $1 AND peer_id IN (
-				SELECT peer_id FROM bans WHERE meeting_id = $1 AND kind <> $2 LIMIT $3)`,
-			args: []any{t.locked.MeetingID, Banned, expireAtOnce},
+				SELECT peer_id FROM bans WHERE meeting_id = $1 AND kind <> $2 LIMIT 200)`,
+			args: []any{t.locked.MeetingID, Banned},
 		})
 	}
 	if !t.state.Policy.Attendance {

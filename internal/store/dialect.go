@@ -42,8 +42,8 @@ type dialect interface {
 	ping(ctx context.Context) error
 	// tidy takes away what the database still holds of what was deleted, as far as we can.
 	tidy(ctx context.Context) error
-	// batchTime is how long deleting some rows may take, while others wait.
-	batchTime() time.Duration
+	// settle does, after some batches of deletions, what would otherwise hold up whoever writes next.
+	settle(ctx context.Context) error
 	// unavailable tells trouble of the database from a fault of ours.
 	unavailable(error) bool
 	close() error
@@ -56,7 +56,7 @@ type txnOptions struct {
 
 // txn is an open transaction. After commit or rollback it must not be used.
 type txn interface {
-	run(ctx context.Context, writes []statement, q query) error
+	run(ctx context.Context, writes []statement, queries ...query) error
 	commit(ctx context.Context, writes []statement) error
 	rollback(ctx context.Context)
 }
@@ -69,8 +69,12 @@ type words struct {
 	now       string
 
 	skipLocked string // of table e
-	later      string // in so many seconds: $2
-	age        string // of at, in seconds
+	claim      string // meeting e until the end of the transaction, without waiting; false if another node has it
+	some       string // limits what is deleted at a time; rows is the number
+	rows       int
+	batchTime  time.Duration // how long a batch of deletions may take, while others wait
+	later      string        // in so many seconds: $2
+	age        string        // of at, in seconds
 }
 
 // stamp is a time as both databases keep it.

@@ -43,7 +43,7 @@ const (
 )
 
 // eventTexts are the statements about events that are put together from a dialect's words.
-type eventTexts struct{ insert, claim, queue, retry, giveUp, pending string }
+type eventTexts struct{ insert, claim, queue, retry, giveUp, drop, pending string }
 
 func newEventTexts(w words) eventTexts {
 	return eventTexts{
@@ -59,10 +59,10 @@ func newEventTexts(w words) eventTexts {
 				ORDER BY e.due_at, random() LIMIT $1` + w.skipLocked + `)
 			UPDATE webhook_events SET attempts = attempts + 1, due_at = ` + w.later + `
 			WHERE seq IN (SELECT seq FROM due) RETURNING ` + eventColumns + `, ` + w.age,
-		queue: `UPDATE webhook_events SET due_at = ` + w.now + ` WHERE seq = (` + nextEvent + `)`,
-		retry: `UPDATE webhook_events SET due_at = ` + w.later + ` WHERE seq = $1`,
-		giveUp: `DELETE FROM webhook_events WHERE seq IN (
-			SELECT seq FROM webhook_events WHERE meeting_id = $2 AND ` + w.age + ` > $1 LIMIT $3) RETURNING 1`,
+		queue:   `UPDATE webhook_events SET due_at = ` + w.now + ` WHERE seq = (` + nextEvent + `)`,
+		retry:   `UPDATE webhook_events SET due_at = ` + w.later + ` WHERE seq = $1`,
+		giveUp:  expired(w, "webhook_events", "seq", `meeting_id = $2 AND `+w.age+` > $1`),
+		drop:    expired(w, "webhook_events", "seq", `true`),
 		pending: `SELECT count(*), coalesce(max(` + w.age + `), 0) FROM webhook_events`,
 	}
 }
@@ -110,7 +110,7 @@ func (s *Store) RetryEvent(ctx context.Context, e Event, after time.Duration) er
 
 // GiveUpEvents deletes the events of a meeting that are older than this, and returns how many they were.
 func (s *Store) GiveUpEvents(ctx context.Context, meetingID string, age time.Duration) (n int, err error) {
-	return s.untilNone(ctx, "give events up", statement{sql: s.sql.events.giveUp, args: []any{age.Seconds(), meetingID, expireAtOnce}})
+	return s.inBatches(ctx, "give events up", statement{sql: s.sql.events.giveUp, args: []any{age.Seconds(), meetingID}})
 }
 
 // change runs, in a transaction, a query that writes.
@@ -130,9 +130,7 @@ func (s *Store) change(ctx context.Context, what string, q query) error {
 
 // DropEvents deletes every event: nobody wants to be told any more.
 func (s *Store) DropEvents(ctx context.Context) error {
-	_, err := s.untilNone(ctx, "drop events", statement{
-		sql: `DELETE FROM webhook_events WHERE seq IN (SELECT seq FROM webhook_events LIMIT $1) RETURNING 1`, args: []any{expireAtOnce},
-	})
+	_, err := s.inBatches(ctx, "drop events", statement{sql: s.sql.events.drop})
 	return err
 }
 

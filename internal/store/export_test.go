@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // BoundAudit sets how many rows of the audit are sorted, and how many looked through, for one answer.
@@ -47,4 +48,10 @@ func (s *Store) ExplainAudit(ctx context.Context, q AuditQuery) string {
 		}
 	}
 	return b.String()
+}
+
+// Deleted is as if deleting had taken so long, and answers for how long others have the database now.
+func (s *Store) Deleted(took time.Duration) time.Duration {
+	s.pause.earn(took)
+	return s.pause.left()
 }

@@ -89,6 +89,11 @@ func (p *postgres) words() words {
 		skipLocked: ` FOR UPDATE OF e SKIP LOCKED`,
 		later:      `clock_timestamp() + make_interval(secs => $2)`,
 		age:        `extract(epoch FROM clock_timestamp() - at)::float8`,
+
+		claim: `pg_try_advisory_xact_lock(hashtextextended(e.meeting_id, 0))`,
+
+		// A few commits long.
+		some: ` LIMIT 100`, rows: 100, batchTime: 5 * time.Millisecond,
 	}
 }
 
@@ -109,8 +114,8 @@ func (p *postgres) ping(ctx context.Context) error {
 // tidy does nothing: vacuuming is PostgreSQL's own affair.
 func (*postgres) tidy(context.Context) error { return nil }
 
-// batchTime is that of a few commits: only the meeting that is deleted from waits.
-func (*postgres) batchTime() time.Duration { return 25 * time.Millisecond }
+// settle does nothing: PostgreSQL has processes for it.
+func (*postgres) settle(context.Context) error { return nil }
 
 // close gives up on connections that stay in use: a call is bounded, so none should.
 func (p *postgres) close() error {
@@ -175,10 +180,10 @@ type postgresTxn struct {
 	leave func()
 }
 
-func (t *postgresTxn) run(ctx context.Context, writes []statement, q query) error {
+func (t *postgresTxn) run(ctx context.Context, writes []statement, queries ...query) error {
 	var b pgx.Batch
-	queueAll(&b, writes, []query{q})
-	return t.p.send(ctx, t.conn, &b, writes, []query{q}, 0)
+	queueAll(&b, writes, queries)
+	return t.p.send(ctx, t.conn, &b, writes, queries, 0)
 }
 
 // commit sends the writes and COMMIT at once. If a write is refused PostgreSQL skips the rest, COMMIT

@@ -21,17 +21,22 @@ const (
 
 // readsOn keeps who leaves as a reader, unless it is removed.
 func (t *Tx) readsOn(p Participant, reason string) {
-	const same = ` chat_readers.reader = (SELECT ` + readerOf + ` FROM participants WHERE peer_id = $1)`
+	const same = `reader = (SELECT ` + readerOf + ` FROM participants WHERE peer_id = $1)`
 	switch {
 	case reason == Kicked || reason == Banned:
-		t.queue = append(t.queue, statement{sql: `DELETE FROM chat_readers WHERE` + same, args: []any{p.PeerID}})
+		t.queue = append(t.queue, statement{sql: `DELETE FROM chat_readers WHERE ` + same, args: []any{p.PeerID}})
 	case p.Protocol >= 2 && len(p.ResumeHash) > 0:
 		args := []any{p.PeerID, t.s.d.time(time.Now().Add(t.readsFor()))}
-		t.queue = append(t.queue,
-			statement{sql: asReader + `peer_id = $1` + onceAgain, args: args},
-			statement{sql: `UPDATE chat_readers SET until = $2 WHERE` + same, args: args})
+		t.queue = append(t.queue, statement{sql: asReader + `peer_id = $1` + onceAgain, args: args}, statement{
+			sql: `DELETE FROM chat_readers WHERE peer_id IN (
+				SELECT peer_id FROM chat_readers WHERE ` + same + ` ORDER BY until DESC, peer_id LIMIT $2 OFFSET $2)`,
+			args: []any{p.PeerID, seatsOfReader},
+		})
 	}
 }
+
+// seatsOfReader bounds the seats that a participant has had and reads on from: the oldest are forgotten.
+const seatsOfReader = 50
 
 // readsWithoutRetention bounds how long a participant that has left can read on where nothing is kept once the
 // last has left: a day of a meeting that does not end.
@@ -47,7 +52,8 @@ func (t *Tx) ReadOn(ctx context.Context, peerID string, hash []byte) ([]string, 
 	if err := key("peer id", peerID); err != nil {
 		return nil, err
 	}
-	const reader = `FROM chat_readers r WHERE r.meeting_id = participants.meeting_id AND r.token_hash = $3 AND r.until > $4 AND r.joined_rev >= $5`
+	const reader = `FROM chat_readers r WHERE r.meeting_id = participants.meeting_id AND r.token_hash = $3 AND r.joined_rev >= $5
+		AND EXISTS (SELECT 1 FROM chat_readers last WHERE last.reader = r.reader AND last.until > $4)`
 	now := time.Now()
 	t.queue = append(t.queue, statement{
 		sql:  asReader + `meeting_id = $1 AND resume_hash = $3 AND peer_id <> $4` + onceAgain,

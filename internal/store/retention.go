@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// pruneBatch is how many rows are read or deleted at a time: within a call's two seconds.
+// pruneBatch is how many rows are read at a time: within a call's two seconds.
 const pruneBatch = 1000
 
 // PruneAudit deletes the rows of the audit that were written before then, oldest first, up to the first
@@ -23,7 +23,9 @@ func (s *Store) PruneAudit(ctx context.Context, before time.Time) (deleted int64
 			return deleted, err
 		}
 	}
-	return deleted, nil
+	// Meetings that were not over when their rows went.
+	_, err = s.inBatches(ctx, "mark meetings that the audit knows no more", statement{sql: s.sql.toForget, args: []any{s.d.time(before)}})
+	return deleted, err
 }
 
 func (s *Store) prune(ctx context.Context, c chain, before time.Time) (deleted int64, err error) {
@@ -45,12 +47,25 @@ func (s *Store) prune(ctx context.Context, c chain, before time.Time) (deleted i
 		return 0, err
 	}
 	// Also what was left the last time.
-	for from := e.lowest - 1; from < e.anchor.Seq; from += pruneBatch {
-		to := min(from+pruneBatch, e.anchor.Seq)
-		if err := s.write(ctx, "delete old rows of the audit", c.deletion(s.d.time(time.Now()), from, to)...); err != nil {
+	for from := e.lowest - 1; from < e.anchor.Seq; {
+		if err := s.Pause(ctx); err != nil {
 			return deleted, err
 		}
-		deleted += to - from
+		to := from
+		err := s.batch(ctx, "delete old rows of the audit", func(b *batch) error {
+			for to < e.anchor.Seq && !b.over() {
+				next := min(to+int64(b.rows), e.anchor.Seq)
+				if err := b.txn.run(b.ctx, c.deletion(s.d.time(time.Now()), to, next)); err != nil {
+					return err
+				}
+				to = next
+			}
+			return nil
+		})
+		if err != nil {
+			return deleted, err
+		}
+		deleted, from = deleted+to-from, to
 	}
 	return deleted, nil
 }
@@ -81,17 +96,13 @@ func (s *Store) lastBefore(ctx context.Context, c chain, before time.Time) (last
 	}
 }
 
-// deletion takes rows out, and with meetings the settings of those that are over: with these goes what is
-// remembered of people. A list of who was there is read with the host key, so it keeps them.
+// deletion takes rows out. With meetings it marks the settings of those that are over: Sweep deletes them, and
+// what is remembered of people with them.
 func (c chain) deletion(now any, from, to int64) (list []statement) {
 	if c.table == meetingChain.table {
 		list = append(list, statement{
-			sql: `DELETE FROM meeting_state WHERE expires_at < $3
-				AND meeting_id IN (SELECT meeting_id FROM meetings WHERE seq > $1 AND seq <= $2)
-				AND NOT EXISTS (SELECT 1 FROM participants p WHERE p.meeting_id = meeting_state.meeting_id)
-				AND NOT EXISTS (SELECT 1 FROM messages s WHERE s.meeting_id = meeting_state.meeting_id)
-				AND NOT EXISTS (SELECT 1 FROM attendance a WHERE a.meeting_id = meeting_state.meeting_id)
-				AND NOT EXISTS (SELECT 1 FROM chat_readers c WHERE c.meeting_id = meeting_state.meeting_id)`,
+			sql: `UPDATE meeting_state SET to_sweep = true WHERE expires_at < $3
+				AND meeting_id IN (SELECT meeting_id FROM meetings WHERE seq > $1 AND seq <= $2)`,
 			args: []any{from, to, now},
 		})
 	}

@@ -5,10 +5,9 @@ import (
 	"time"
 )
 
-// AddAdminSession stores a session of the admin, and forgets those that have expired.
+// AddAdminSession stores a session of the admin. Purge deletes it when it has expired.
 func (s *Store) AddAdminSession(ctx context.Context, tokenHash, proof []byte, expires time.Time) error {
 	return s.write(ctx, "open an admin session",
-		statement{sql: `DELETE FROM admin_sessions WHERE expires_at < $1`, args: []any{s.d.time(time.Now())}},
 		statement{
 			sql:  `INSERT INTO admin_sessions (token_hash, proof, expires_at) VALUES ($1, $2, $3)`,
 			args: []any{tokenHash, proof, s.d.time(expires)},

@@ -150,6 +150,11 @@ func (s *sqlite) words() words {
 		now:       `CAST(unixepoch('subsec') * 1000000 AS INTEGER)`,
 		later:     `CAST((unixepoch('subsec') + $2) * 1000000 AS INTEGER)`,
 		age:       `(unixepoch('subsec') - at / 1e6)`,
+
+		claim: `true`,
+
+		// Short: there is one writer, and every join waits for it.
+		some: ` LIMIT 8`, rows: 8, batchTime: 700 * time.Microsecond,
 	}
 }
 
@@ -213,8 +218,18 @@ func (s *sqlite) tidy(ctx context.Context) error {
 	return c.query(ctx, query{statement{sql: `PRAGMA wal_checkpoint(TRUNCATE)`}, func(row) error { return nil }})
 }
 
-// batchTime is short: there is one writer, and every join waits for it.
-func (s *sqlite) batchTime() time.Duration { return 3 * time.Millisecond }
+// settle writes the log into the file beside the others' work, before it is so long that a join has to.
+func (s *sqlite) settle(ctx context.Context) error {
+	if s.owner == nil {
+		return nil
+	}
+	c, err := s.take(ctx, s.readers)
+	if err != nil {
+		return err
+	}
+	defer s.give(c)
+	return c.query(ctx, query{statement{sql: `PRAGMA wal_checkpoint(PASSIVE)`}, func(row) error { return nil }})
+}
 
 func (s *sqlite) read(ctx context.Context, queries ...query) error {
 	c, err := s.take(ctx, s.readers)
@@ -270,13 +285,13 @@ type sqliteTxn struct {
 	durable bool
 }
 
-func (t *sqliteTxn) run(ctx context.Context, writes []statement, q query) error {
+func (t *sqliteTxn) run(ctx context.Context, writes []statement, queries ...query) error {
 	for _, w := range writes {
 		if err := t.conn.exec(ctx, w); err != nil {
 			return err
 		}
 	}
-	return t.conn.query(ctx, q)
+	return t.conn.queryAll(ctx, queries)
 }
 
 func (t *sqliteTxn) commit(ctx context.Context, writes []statement) error {

@@ -26,6 +26,8 @@ type Store struct {
 	few     int    // rows of the audit that are sorted for an answer
 	window  int    // rows of it that are looked through for one
 
+	pause    pause // between batches
+	batches  atomic.Int64
 	sweeping sweeping
 
 	closed atomic.Bool
@@ -48,8 +50,16 @@ type sqlTexts struct {
 
 	confirm          string
 	toSweep          string
+	swept            string
+	forget           string
 	expireMessages   string
 	expireAttendance string
+
+	purgeBans       string
+	purgeAdmissions string
+	purgeReaders    string
+	purgeSessions   string
+	toForget        string
 }
 
 // Open opens the database at url ("sqlite:path", "sqlite::memory:", "postgres://…") and brings its
@@ -74,13 +84,12 @@ func Open(ctx context.Context, url string, log zerolog.Logger) (*Store, error) {
 
 func newStore(d dialect) *Store {
 	w := d.words()
-	return &Store{
+	s := &Store{
 		d:       d,
 		timeout: callTimeout,
 		few:     auditFew,
 		window:  auditWindow,
 
-		sweeping: sweeping{from: map[string]int64{}, rows: fewestRows},
 		sql: sqlTexts{
 			lockState:      `SELECT ` + stateColumns + ` FROM meeting_state s WHERE meeting_id = $1` + w.forUpdate,
 			lockHead:       `SELECT seq, hash FROM meetings_head WHERE one = 1` + w.forUpdate,
@@ -98,18 +107,43 @@ func newStore(d dialect) *Store {
 			confirm: `UPDATE participants SET previous_hash = NULL WHERE previous_hash IS NOT NULL
 				AND peer_id ` + w.inList + ` AND conn_id ` + strings.ReplaceAll(w.inList, "$1", "$2"),
 
-			toSweep: `SELECT e.meeting_id, e.messages_gone, e.attendance_gone, e.expires_at IS NOT NULL AND e.expires_at <= e.created_at
-				FROM meeting_state e WHERE e.to_sweep AND e.meeting_id > $1 ORDER BY e.meeting_id LIMIT 1` + w.skipLocked,
+			toSweep: `SELECT e.meeting_id, e.created_at, e.messages_gone, e.attendance_gone, ` + ended + `,
+				coalesce(e.expires_at < $2 AND NOT EXISTS (SELECT 1 FROM meetings m WHERE m.meeting_id = e.meeting_id), false), ` + w.claim + `
+				FROM (SELECT * FROM meeting_state e WHERE e.to_sweep AND e.meeting_id > $1 ORDER BY e.meeting_id LIMIT 16) e ORDER BY e.meeting_id`,
+			swept: `UPDATE meeting_state SET to_sweep = false WHERE meeting_id IN (SELECT e.meeting_id FROM meeting_state e
+				WHERE e.meeting_id = $1 AND e.messages_gone = $2 AND e.attendance_gone = $3 AND ` + ended + ` = $4` + w.skipLocked + `)`,
+			forget: `DELETE FROM meeting_state WHERE meeting_id IN (SELECT e.meeting_id FROM meeting_state e WHERE e.meeting_id = $1 AND NOT e.to_sweep
+				AND NOT EXISTS (SELECT 1 FROM participants t WHERE t.meeting_id = $1)
+				AND NOT EXISTS (SELECT 1 FROM messages t WHERE t.meeting_id = $1)
+				AND NOT EXISTS (SELECT 1 FROM attendance t WHERE t.meeting_id = $1)
+				AND NOT EXISTS (SELECT 1 FROM chat_readers t WHERE t.meeting_id = $1)` + w.skipLocked + `)`,
 			expireMessages:   expire(w, "messages"),
 			expireAttendance: expire(w, "attendance"),
+
+			purgeBans:       expired(w, "bans", "meeting_id, peer_id", "e.until < $1"),
+			purgeAdmissions: expired(w, "admissions", "meeting_id, hash", "e.until < $1"),
+			purgeReaders: expired(w, "chat_readers", "peer_id", `e.until < $1
+				AND NOT EXISTS (SELECT 1 FROM chat_readers c WHERE c.reader = e.reader AND c.until >= $1)
+				AND NOT EXISTS (SELECT 1 FROM participants p WHERE p.reader = e.reader AND p.reader <> '')`),
+			purgeSessions: expired(w, "admin_sessions", "token_hash", "e.expires_at < $1"),
+
+			toForget: `UPDATE meeting_state SET to_sweep = true WHERE meeting_id IN (SELECT e.meeting_id FROM meeting_state e
+				WHERE e.expires_at < $1 AND NOT e.to_sweep AND e.messages_until IS NULL AND e.attendance_until IS NULL
+				AND NOT EXISTS (SELECT 1 FROM meetings m WHERE m.meeting_id = e.meeting_id)
+				AND NOT EXISTS (SELECT 1 FROM participants p WHERE p.meeting_id = e.meeting_id)` + w.some + w.skipLocked + `) RETURNING 0`,
 		},
 	}
+	s.sweeping.from, s.sweeping.failing = map[marking]int64{}, map[string]bool{}
+	return s
 }
+
+// ended is a meeting e that was ended for everyone.
+const ended = `coalesce(e.expires_at <= e.created_at, false)`
 
 // expire marks what is kept of meetings whose time for it is up.
 func expire(w words, what string) string {
-	return `UPDATE meeting_state SET ` + what + `_gone = rev, ` + what + `_until = NULL, to_sweep = $2 WHERE meeting_id IN (
-		SELECT e.meeting_id FROM meeting_state e WHERE e.` + what + `_until < $1 LIMIT $3` + w.skipLocked + `) RETURNING 1`
+	return `UPDATE meeting_state SET ` + what + `_gone = rev, ` + what + `_until = NULL, to_sweep = true WHERE meeting_id IN (
+		SELECT e.meeting_id FROM meeting_state e WHERE e.` + what + `_until < $1` + w.some + w.skipLocked + `) RETURNING 0`
 }
 
 // Close ends the store; calls after it answer ErrUnavailable. It waits for those under way.

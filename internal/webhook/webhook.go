@@ -162,7 +162,7 @@ func (s *Sender) claim(ctx context.Context, free int) []store.Event {
 func (s *Sender) try(ctx context.Context, e store.Event) {
 	noting := context.WithoutCancel(ctx) // the store's calls are bounded
 	if e.Age > neverAfter {
-		s.giveUp(noting, e.MeetingID)
+		s.giveUp(ctx, e.MeetingID)
 		return
 	}
 	ctx, span := s.opts.Tracer.Start(ctx, tracing.Client, "webhook "+e.Kind)
@@ -192,7 +192,7 @@ func (s *Sender) try(ctx context.Context, e store.Event) {
 	}
 	s.opts.Log.WithLevel(level).Ctx(ctx).Err(err).Str("event", e.ID).Str("kind", e.Kind).Int("attempts", e.Attempts).Msg("webhook not delivered")
 	if e.Age > giveUpAfter {
-		s.giveUp(noting, e.MeetingID)
+		s.giveUp(ctx, e.MeetingID)
 		return
 	}
 	_ = s.store.RetryEvent(noting, e, backoff(e.Attempts)) // else after the lease
@@ -200,7 +200,8 @@ func (s *Sender) try(ctx context.Context, e store.Event) {
 
 // giveUp ends the trying for what is too old of a meeting. Events of others have their own turns.
 func (s *Sender) giveUp(ctx context.Context, meetingID string) {
-	if n, err := s.store.GiveUpEvents(ctx, meetingID, giveUpAfter); err == nil && n > 0 { // else another time
+	// A server that stops breaks it off, and one that goes on does the rest.
+	if n, _ := s.store.GiveUpEvents(ctx, meetingID, giveUpAfter); n > 0 {
 		s.opts.Observer.WebhooksGivenUp(n)
 		s.opts.Log.Error().Int("events", n).Msg("webhooks given up: nobody took them for a day")
 	}

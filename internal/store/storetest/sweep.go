@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 // sweep deletes what is marked, until there is nothing left.
 func sweep(t *testing.T, s *store.Store) {
 	t.Helper()
-	for range 100_000 {
+	for range 100_000 { // without pauses
 		more, err := s.Sweep(ctx)
 		must(t, err)
 		if !more {
@@ -121,4 +122,117 @@ func whatIsKeptGoesWhenItsTimeIsUp(t *testing.T, s *store.Store) {
 		join(t, s, fmt.Sprint("m", i), newParticipant(fmt.Sprint("p_", i)))
 		fill(t, s, fmt.Sprint("m", i), fmt.Sprint("p_", i), fmt.Sprint("p_", i), 3)
 	}
+}
+
+// More rows of each kind than one batch deletes; what has not had its time stays.
+func anyNumberOfRowsThatHaveHadTheirTimeGoes(t *testing.T, s *store.Store) {
+	const many = 450
+	create(t, s, "k")
+	join(t, s, "k", newParticipant("p_x"))
+	soon, late := time.Now().Add(time.Hour), time.Now().Add(100*time.Hour)
+	until := func(i int) time.Time {
+		if i == many {
+			return late
+		}
+		return soon
+	}
+	within(t, s, "k", func(ctx context.Context, tx *store.Tx) {
+		for i := range many + 1 {
+			must(t, tx.Ban(store.Ban{PeerID: fmt.Sprint("b", i), Kind: store.Banned, At: stored(start), Until: until(i)}))
+			tx.Admit(fmt.Append(nil, i), until(i))
+			p := newParticipant(fmt.Sprint("p_", i))
+			must(t, tx.Insert(ctx, p))
+			must(t, tx.Delete(ctx, p.PeerID, "leave"))
+		}
+	})
+	for i := range many + 1 {
+		must(t, s.AddAdminSession(ctx, fmt.Append(nil, i), []byte("proof"), until(i)))
+	}
+	join(t, s, "k", newParticipant("p_kept"))
+	within(t, s, "k", func(ctx context.Context, tx *store.Tx) { // one of the readers is there again
+		seats, err := tx.ReadOn(ctx, "p_kept", newParticipant("p_0").ResumeHash)
+		must(t, err)
+		equal(t, "past seats", seats, []string{"p_0"})
+	})
+
+	must(t, s.Purge(ctx, time.Now().Add(50*time.Hour)))
+	bans, err := s.Bans(ctx, "k")
+	must(t, err)
+	equal(t, "bans", len(bans), 1)
+	for i, want := range map[int]bool{0: false, many - 1: false, many: true} {
+		within(t, s, "k", func(ctx context.Context, tx *store.Tx) {
+			there, err := tx.IsAdmitted(ctx, fmt.Append(nil, i))
+			must(t, err)
+			equal(t, fmt.Sprint("admission ", i), there, want)
+		})
+		proof, _, err := s.AdminSession(ctx, fmt.Append(nil, i))
+		must(t, err)
+		equal(t, fmt.Sprint("session ", i), proof != nil, want)
+	}
+	join(t, s, "k", newParticipant("p_new"))
+	within(t, s, "k", func(ctx context.Context, tx *store.Tx) {
+		seats, err := tx.ReadOn(ctx, "p_new", newParticipant("p_1").ResumeHash)
+		must(t, err)
+		equal(t, "of a reader that is forgotten", len(seats), 0)
+		p, err := tx.ByPeer(ctx, "p_kept")
+		must(t, err)
+		kept, err := tx.PastSeats(ctx, p)
+		must(t, err)
+		equal(t, "of one that is there", kept, []string{"p_0"})
+	})
+}
+
+// The settings of a meeting that was not over when its row of the audit went are not kept for ever.
+func settingsGoWhenTheMeetingIsOver(t *testing.T, s *store.Store) {
+	end := time.Now().Add(time.Hour)
+	n := newMeeting("k")
+	n.CreatedAt, n.ExpiresAt = start, &end
+	_, err := s.CreateMeeting(ctx, n)
+	must(t, err)
+	join(t, s, "k", newParticipant("p_a"))
+	within(t, s, "k", func(_ context.Context, tx *store.Tx) {
+		must(t, tx.Ban(store.Ban{PeerID: "p_b", Kind: store.Banned, At: stored(start), Until: end}))
+		must(t, tx.Wait(store.Waiting{TicketID: "w", TicketHash: []byte("w"), State: store.Waits, Since: stored(start)}))
+	})
+	there := func() bool {
+		t.Helper()
+		_, _, _, err := s.Meeting(ctx, "k")
+		return err == nil
+	}
+	prune := func() {
+		t.Helper()
+		_, err := s.PruneAudit(ctx, time.Now())
+		must(t, err)
+		sweep(t, s)
+	}
+	prune()
+	equal(t, "while it goes on", there(), true)
+	within(t, s, "k", func(_ context.Context, tx *store.Tx) { tx.State().ExpiresAt = ptr(time.Now().Add(-time.Minute)) })
+	prune()
+	equal(t, "while somebody is in it", there(), true)
+	within(t, s, "k", func(ctx context.Context, tx *store.Tx) { must(t, tx.Delete(ctx, "p_a", "leave")) })
+	sweep(t, s)
+	equal(t, "when it is over", there(), false)
+	create(t, s, "k") // its key is free again
+	bans, err := s.Bans(ctx, "k")
+	must(t, err)
+	equal(t, "bans of the one before", len(bans), 0)
+}
+
+// One that comes back again and again has no more seats than are looked up in a moment.
+func readerKeepsItsLastSeats(t *testing.T, s *store.Store) {
+	createKept(t, s, time.Hour)
+	join(t, s, "k", newParticipant("p_x"), newParticipant("p_0"))
+	say(t, s, "k", message("m", "p_x", ""))
+	goes(t, s, "p_0", "leave")
+	const times = 60
+	var seats []string
+	for i := range times {
+		seats = returns(t, s, fmt.Sprint("p_", i+1), fmt.Sprint("p_", i))
+		equal(t, "all", missed(t, s, fmt.Sprint("p_", i+1), 0, 9, true), []string{"m"})
+		goes(t, s, fmt.Sprint("p_", i+1), "leave")
+	}
+	equal(t, "seats", len(seats), 50)
+	equal(t, "the one before", slices.Contains(seats, fmt.Sprint("p_", times-1)), true)
+	equal(t, "the first", slices.Contains(seats, "p_0"), false)
 }
