@@ -324,6 +324,34 @@ func TestDeletionsLeaveOthersMostOfTheTime(t *testing.T) {
 	})
 }
 
+// TestLookingForDueEventsWaitsForNoWriter, nor does a writer wait for it: a backlog takes long to look through.
+func TestLookingForDueEventsWaitsForNoWriter(t *testing.T) {
+	for _, db := range databases {
+		t.Run(db.name, func(t *testing.T) {
+			t.Parallel()
+			s := open(t, db.url(t))
+			s.RecordEvents(func() {})
+			createK(t, s)
+			for range 2 {
+				events, err := s.ClaimEvents(t.Context(), 16, time.Hour)
+				if err != nil || len(events) > 1 {
+					t.Fatalf("%d events, %v", len(events), err)
+				}
+			}
+			err := s.InMeeting(t.Context(), "k", func(ctx context.Context, _ *store.Tx) error {
+				events, err := s.ClaimEvents(ctx, 16, time.Hour)
+				if len(events) > 0 {
+					t.Errorf("%d events are claimed twice", len(events))
+				}
+				return err
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 const killSweepVariable = "STORE_TEST_DELETE_UNTIL_KILLED"
 
 // TestKilledWhileDeletingItGoesOn: what is marked stays marked, what was said since stays.

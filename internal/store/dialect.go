@@ -33,6 +33,7 @@ type dialect interface {
 	time(time.Time) any
 	addr(netip.Addr) any
 	list([]string) any
+	numbers([]int64) any // likewise
 
 	// read answers all queries from one consistent view of the database.
 	read(ctx context.Context, queries ...query) error

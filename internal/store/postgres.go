@@ -107,6 +107,8 @@ func (p *postgres) list(s []string) any {
 	return s
 }
 
+func (p *postgres) numbers(n []int64) any { return n }
+
 func (p *postgres) ping(ctx context.Context) error {
 	return p.lostIf(p.pool.Ping(ctx))
 }

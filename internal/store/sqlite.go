@@ -181,6 +181,14 @@ func (s *sqlite) list(l []string) any {
 	return string(b)
 }
 
+func (s *sqlite) numbers(l []int64) any {
+	b, err := json.Marshal(l)
+	if err != nil {
+		panic(err) // numbers always encode
+	}
+	return string(b)
+}
+
 func (s *sqlite) ping(ctx context.Context) error {
 	return s.read(ctx, query{statement{sql: `SELECT 1 FROM meetings_head`}, func(row) error { return nil }})
 }
