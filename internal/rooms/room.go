@@ -495,6 +495,20 @@ func (r *Room) flushMap() {
 			m.nextMap = frame
 		}
 	}
+	r.maps.every = r.mapPauseLocked(told)
+}
+
+// mapBytesPerSecond is what the maps of one meeting may take together.
+const mapBytesPerSecond = 256 << 20
+
+// mapPauseLocked is the least time until the next map, after one to so many members: the
+// map of a large meeting is sent to all of a large meeting.
+func (r *Room) mapPauseLocked(told int) time.Duration {
+	size := 0
+	for _, s := range r.peers {
+		size += len(s.SDP) + len(s.Candidate)
+	}
+	return max(r.rooms.opts.MapEvery, time.Duration(float64(told*size)/mapBytesPerSecond*float64(time.Second)))
 }
 
 // mapFrame is the message of the whole map, as deltaFrame is that of what is new.

@@ -80,13 +80,29 @@ func (s *session) servePoll(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=UTF-8")
-	// Not every writer can; net/http takes it back after the request.
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.srv.opts.WriteTimeout))
-	n, err := w.Write(a.body)
-	s.srv.stats.BytesOut.Add(int64(n))
+	n, err := s.writePoll(w, a.body)
+	s.srv.stats.BytesOut.Add(n)
 	if err != nil && a.carries { // a later ping must not confirm what has not arrived
 		s.close(ReasonTransportClose)
 	}
+}
+
+// writePoll writes the answer of a poll, as writeInTime does frames.
+func (s *session) writePoll(w http.ResponseWriter, b []byte) (n int64, err error) {
+	control, long := http.NewResponseController(w), len(b) > inTime
+	for len(b) > 0 {
+		piece := b[:min(len(b), inTime)]
+		// Not every writer can; net/http takes it back after the request.
+		_ = control.SetWriteDeadline(time.Now().Add(s.srv.opts.WriteTimeout))
+		m, err := w.Write(piece)
+		if n += int64(m); err != nil {
+			return n, err
+		}
+		if b = b[len(piece):]; long {
+			s.reads()
+		}
+	}
+	return n, nil
 }
 
 // unpark does f if p is still the parked poll, and parks it no more.

@@ -150,6 +150,16 @@ func (s *session) overdueLocked(now time.Time) bool {
 	return s.awaiting && !now.Before(s.pingAt)
 }
 
+// reads says that the client has just taken a piece of something large. A ping behind it cannot
+// be answered yet: its deadline counts from now.
+func (s *session) reads() {
+	s.mu.Lock()
+	if s.awaiting {
+		s.pingAt = time.Now().Add(s.srv.opts.PingTimeout)
+	}
+	s.mu.Unlock()
+}
+
 func (s *session) armLocked(now time.Time) {
 	next := s.pingAt
 	if len(s.namespaces) == 0 && s.connectBy.Before(next) {

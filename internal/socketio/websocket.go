@@ -76,8 +76,13 @@ func (c *wsConn) kill() {
 // slowly is not one that does not read.
 const inTime = 128 << 10
 
-// writeInTime writes b, whose pieces have a deadline each.
+// writeInTime writes b, whose pieces have a deadline each. More than a piece keeps the
+// kernel from taking it all, so that what is written is what the client reads.
 func (c *wsConn) writeInTime(b []byte, timeout time.Duration) (n int64, err error) {
+	long := len(b) > inTime
+	if long {
+		c.buffer(inTime)
+	}
 	for len(b) > 0 {
 		piece := b[:min(len(b), inTime)]
 		if err := c.net.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
@@ -87,9 +92,22 @@ func (c *wsConn) writeInTime(b []byte, timeout time.Duration) (n int64, err erro
 		if n += int64(m); err != nil {
 			return n, err
 		}
-		b = b[len(piece):]
+		if b = b[len(piece):]; long {
+			c.session.reads()
+		}
 	}
 	return n, nil
+}
+
+// buffer sets how much the kernel takes of what is written, where that can be set.
+func (c *wsConn) buffer(bytes int) {
+	under := c.net
+	if t, ok := under.(*tls.Conn); ok {
+		under = t.NetConn()
+	}
+	if tcp, ok := under.(interface{ SetWriteBuffer(bytes int) error }); ok {
+		_ = tcp.SetWriteBuffer(bytes) // else the client has less time
+	}
 }
 
 // write sends the frames in as few system calls as fit.
