@@ -50,6 +50,8 @@ type Call struct {
 	FromSub   string `json:"f"`
 	FromName  string `json:"n"`
 	ToSub     string `json:"t"`
+
+	LeftMS int64 `json:"l,omitempty"` // how long it still rings; 0: RingFor
 }
 
 // Device is a connection of somebody whom a token names. Its methods must not block
@@ -80,13 +82,20 @@ type Service struct {
 	invites *limits.Limit // nil: no limit
 
 	mu      sync.Mutex
-	devices map[string]map[Device]bool // by sub
-	calls   map[string]*call           // of callers of this node
+	devices map[string]map[Device]bells // by sub
+	calls   map[string]*call            // of callers of this node
 }
+
+// bells are the calls that a device rings for: it is rung once for each, though it may have come just when
+// a call began. Those whose end was lost are forgotten with the others when there are too many.
+type bells map[string]bool
+
+const maxBells = 64
 
 type call struct {
 	Call
 	caller Device
+	until  time.Time   // it rings no longer
 	reach  *time.Timer // until it rings somewhere
 	answer func(error) // to the invite; nil once it was given
 	expire *time.Timer
@@ -94,18 +103,22 @@ type call struct {
 
 // New makes a Service; invites is a limit of the rule Invites, or nil.
 func New(node string, w Wire, invites *limits.Limit) *Service {
-	return &Service{node: node, wire: w, invites: invites, devices: map[string]map[Device]bool{}, calls: map[string]*call{}}
+	return &Service{node: node, wire: w, invites: invites, devices: map[string]map[Device]bells{}, calls: map[string]*call{}}
 }
 
 // Register has a device ring when its owner is called, until leave is called. Calls
-// that it made end then, too.
+// that it made end then, too. A device that comes while its owner is being called rings
+// for what is left of the time: the connection before it may have been dead.
 func (s *Service) Register(sub string, d Device) (leave func()) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.devices[sub] == nil {
-		s.devices[sub] = map[Device]bool{}
+		s.devices[sub] = map[Device]bells{}
 	}
-	s.devices[sub][d] = true
+	s.devices[sub][d] = nil
+	s.mu.Unlock()
+	sought := message{Kind: seek, Call: Call{ToSub: sub}, By: d.ID()}
+	s.tell("", sought)
+	s.take(s.node, sought)
 	return func() {
 		s.mu.Lock()
 		if delete(s.devices[sub], d); len(s.devices[sub]) == 0 {
@@ -136,7 +149,7 @@ func (s *Service) Invite(c Call, caller Device, answer func(id string, err error
 		return
 	}
 	c.ID = s.node + "/" + newID()
-	one := &call{Call: c, caller: caller, answer: func(err error) { answer(c.ID, err) }}
+	one := &call{Call: c, caller: caller, until: time.Now().Add(RingFor), answer: func(err error) { answer(c.ID, err) }}
 	s.mu.Lock()
 	n := 0
 	for _, other := range s.calls {
@@ -154,7 +167,24 @@ func (s *Service) Invite(c Call, caller Device, answer func(id string, err error
 	s.calls[c.ID] = one
 	s.mu.Unlock()
 	s.tell("", message{Kind: ring, Call: c})
-	s.ring(s.node, c)
+	s.ring(s.node, c, "")
+}
+
+// ringAgain rings a device of somebody who is being called by people of this node.
+func (s *Service) ringAgain(node, sub, device string) {
+	s.mu.Lock()
+	var on []Call
+	for _, c := range s.calls {
+		if left := time.Until(c.until); c.ToSub == sub && left > 0 {
+			one := c.Call
+			one.LeftMS = max(left.Milliseconds(), 1)
+			on = append(on, one)
+		}
+	}
+	s.mu.Unlock()
+	for _, c := range on {
+		s.reply(node, message{Kind: ring, Call: c, By: device})
+	}
 }
 
 // unreached ends a call that rings nowhere.
@@ -234,9 +264,11 @@ func (s *Service) end(callID string, o Outcome, by string) {
 	s.handled(over, o, by)
 }
 
-// ring rings the callee's devices at this node and says so to the caller's.
-func (s *Service) ring(from string, c Call) {
-	devices := slices.DeleteFunc(s.devicesOf(c.ToSub), Device.Expired)
+// ring rings the callee's devices at this node, or the one that is named, and says so to the caller's.
+func (s *Service) ring(from string, c Call, device string) {
+	devices := slices.DeleteFunc(s.devicesOf(c.ToSub), func(d Device) bool {
+		return d.Expired() || device != "" && (d.ID() != device || d.Busy())
+	})
 	if len(devices) == 0 {
 		return
 	}
@@ -247,7 +279,9 @@ func (s *Service) ring(from string, c Call) {
 		}
 	}
 	for _, d := range devices {
-		d.Ring(c)
+		if s.first(c, d) {
+			d.Ring(c)
+		}
 	}
 	s.reply(from, message{Kind: rings, Call: Call{ID: c.ID}})
 }
@@ -260,7 +294,29 @@ func (s *Service) reply(node string, m message) {
 	s.tell(node, m)
 }
 
+// first notes that a device rings for a call, and reports whether it is there and did not before.
+func (s *Service) first(c Call, d Device) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	of := s.devices[c.ToSub]
+	on, there := of[d]
+	if !there || on[c.ID] {
+		return false
+	}
+	if on == nil || len(on) >= maxBells {
+		on = bells{}
+		of[d] = on
+	}
+	on[c.ID] = true
+	return true
+}
+
 func (s *Service) handled(c Call, o Outcome, by string) {
+	s.mu.Lock()
+	for _, on := range s.devices[c.ToSub] {
+		delete(on, c.ID)
+	}
+	s.mu.Unlock()
 	for _, d := range s.devicesOf(c.ToSub) {
 		if d.ID() != by {
 			d.Handled(c.ID, o)
@@ -284,6 +340,7 @@ const (
 	rings   = "rings"   // to the caller's: it does, here
 	answer  = "answer"  // to the caller's
 	handled = "handled" // to all: it is over
+	seek    = "seek"    // to all: a device has come; who calls its owner?
 )
 
 type message struct {
@@ -311,8 +368,12 @@ func (s *Service) Receive(node string, body []byte) {
 func (s *Service) take(node string, m message) {
 	switch m.Kind {
 	case ring:
-		s.invites.Charge(limits.Spent{Owner: limits.Person, Key: m.Call.FromSub, Tokens: 1})
-		s.ring(node, m.Call)
+		if m.By == "" && node != s.node { // a call that begins, at another node
+			s.invites.Charge(limits.Spent{Owner: limits.Person, Key: m.Call.FromSub, Tokens: 1})
+		}
+		s.ring(node, m.Call, m.By)
+	case seek:
+		s.ringAgain(node, m.Call.ToSub, m.By)
 	case rings:
 		s.mu.Lock()
 		c := s.calls[m.Call.ID]

@@ -131,6 +131,39 @@ func TestCallRingsAtAllDevicesAndIsAnsweredAtOne(t *testing.T) {
 	}
 }
 
+// The callee's connection is dead, and what rang there was never heard: it rings at the next one.
+func TestDeviceThatComesWhileItIsCalledRings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := ringing(t)
+		time.Sleep(20 * time.Second)
+		for i, node := range []string{"n1", "n2"} {
+			again := &device{id: fmt.Sprint("again", i)}
+			leave := h.nodes[node].Register("bob", again)
+			synctest.Wait()
+			if again.call.ID != h.id || again.call.LeftMS != 40_000 {
+				t.Errorf("at %s it rings for %+v", node, again.call)
+			}
+			again.heard(t, "rings")
+			leave()
+		}
+		busy := &device{id: "busy", busy: true}
+		h.nodes["n2"].Register("bob", busy)
+		h.nodes["n2"].Register("eve", &device{id: "e"})
+		synctest.Wait()
+		busy.heard(t)
+		h.b1.heard(t) // the others ring on
+		h.a.heard(t)
+		if err := h.nodes["n1"].Cancel(h.id, h.a); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		late := &device{id: "late"}
+		h.nodes["n2"].Register("bob", late)
+		synctest.Wait()
+		late.heard(t)
+	})
+}
+
 // What a person may ring does not depend on devices, connections or nodes.
 func TestPersonRingsOthersSoOftenFromAllDevices(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

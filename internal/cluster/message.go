@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"signald/internal/pairs"
 	"signald/internal/rooms"
@@ -40,8 +41,8 @@ const (
 type message struct {
 	Schema int    `json:"v"`
 	Kind   kind   `json:"k"`
-	Node   string `json:"n"` // who says it
-	Seq    uint64 `json:"q"` // counts a node's messages: what came twice is dropped
+	Node   string `json:"n"`           // who says it
+	Seq    uint64 `json:"q,omitempty"` // counts a node's messages: what came twice is dropped
 
 	ID      uint64            `json:"id,omitempty"` // of a question, and of its answer
 	Meeting string            `json:"m,omitempty"`
@@ -74,6 +75,13 @@ func (m *message) encode() ([]byte, error) {
 		b = append(b, f...)
 	}
 	return b, nil
+}
+
+// numbered is an encoded message with its number, which it is given last.
+func numbered(b []byte, seq uint64) []byte {
+	head := strconv.AppendUint([]byte(`{"q":`), seq, 10)
+	head = append(head, ',')
+	return slices.Concat(head, b[1:])
 }
 
 func decode(b []byte) (*message, error) {

@@ -79,7 +79,8 @@ type Stats struct{ Published, Failed, Received, Dropped, Ignored atomic.Int64 }
 
 type outgoing struct {
 	channel string
-	body    []byte
+	seq     uint64
+	body    []byte // without its number
 	failed  func(error) // may be nil
 	span    tracing.Span
 }
@@ -232,21 +233,23 @@ func (n *Node) say(channel string, m *message, failed func(error)) {
 	n.queue(m, outgoing{channel: channel, failed: failed})
 }
 
-// queue puts a message into the queue. Numbers and queue go together, so that they agree.
+// queue puts a message into the queue. Numbers and queue go together, so that they agree;
+// the message is encoded before.
 func (n *Node) queue(m *message, o outgoing) {
-	n.mu.Lock()
-	n.nextSeq++
-	m.Schema, m.Node, m.Seq = schema, n.opts.NodeID, n.nextSeq
+	m.Schema, m.Node = schema, n.opts.NodeID
 	var err error
 	queued := false
 	if o.body, err = m.encode(); err == nil {
+		n.mu.Lock()
+		n.nextSeq++
+		o.seq = n.nextSeq
 		select {
 		case n.out <- o: // does not block: see default
 			queued = true
 		default:
 		}
+		n.mu.Unlock()
 	}
-	n.mu.Unlock()
 	if !queued {
 		n.stats.Dropped.Add(1)
 		o.lost()
@@ -282,7 +285,7 @@ func (n *Node) publishAll(ctx context.Context, batch []outgoing) error {
 	pipe := n.publish.Pipeline()
 	results := make([]*redis.IntCmd, len(batch))
 	for i, o := range batch {
-		results[i] = pipe.Publish(ctx, o.channel, o.body)
+		results[i] = pipe.Publish(ctx, o.channel, numbered(o.body, o.seq))
 	}
 	began := time.Now()
 	_, err := pipe.Exec(ctx)

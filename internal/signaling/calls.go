@@ -1,6 +1,7 @@
 package signaling
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -69,8 +70,9 @@ func (p *phone) Busy() bool {
 }
 
 func (p *phone) Ring(c calls.Call) {
+	left := cmp.Or(c.LeftMS, calls.RingFor.Milliseconds())
 	p.client.emit(protocol.EventInvite, protocol.InviteOut{
-		CallID: c.ID, MeetingID: c.MeetingID, From: protocol.Caller{Sub: c.FromSub, Name: c.FromName}, ExpiresInMS: calls.RingFor.Milliseconds(),
+		CallID: c.ID, MeetingID: c.MeetingID, From: protocol.Caller{Sub: c.FromSub, Name: c.FromName}, ExpiresInMS: left,
 	})
 }
 
