@@ -80,7 +80,7 @@ type Stats struct{ Published, Failed, Received, Dropped, Ignored atomic.Int64 }
 type outgoing struct {
 	channel string
 	seq     uint64
-	body    []byte // without its number
+	body    []byte      // without its number
 	failed  func(error) // may be nil
 	span    tracing.Span
 }

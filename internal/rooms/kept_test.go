@@ -39,7 +39,7 @@ func TestSignalsThatAreNotConfirmedFollowToTheNextConnection(t *testing.T) {
 		if got := a.Relay("p_b", "p_a 4"); got != rooms.Queued {
 			t.Errorf("outcome %v", got)
 		}
-		b, out = h.returns(person("p_b", ""), "c2")
+		_, out = h.returns(person("p_b", ""), "c2")
 		a.Relay("p_b", "p_a 5")
 		wantSignals(t, "at the return", out, "p_a 2", "p_a 3", "p_a 4", "p_a 5")
 
@@ -49,6 +49,21 @@ func TestSignalsThatAreNotConfirmedFollowToTheNextConnection(t *testing.T) {
 		out.confirm(b)
 		_, out = h.returns(person("p_b", ""), "c4")
 		wantSignals(t, "once they are confirmed", out)
+	})
+}
+
+// A connection that is closing refuses, before anyone has noticed that it does.
+func TestSignalThatAClosingConnectionRefusesFollows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t)
+		a, _ := h.join(person("p_a", "c"))
+		_, out := h.join(person("p_b", "c"))
+		out.close()
+		if got := a.Relay("p_b", "p_a 1"); got != rooms.Delivered {
+			t.Errorf("outcome %v", got)
+		}
+		_, out = h.returns(person("p_b", ""), "c2")
+		wantSignals(t, "at the return", out, "p_a 1")
 	})
 }
 
