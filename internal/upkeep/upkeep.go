@@ -1,10 +1,12 @@
-// Package upkeep runs what has to be done again and again, each task by itself: a task that
-// fails, panics or takes long neither stops nor delays another one.
+// Package upkeep runs recurring tasks, each by itself: a task that fails, panics or takes long
+// neither stops nor delays another one.
 package upkeep
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -14,15 +16,33 @@ import (
 	"signald/internal/tracing"
 )
 
-// Task is one thing to do, once at the start and then again and again.
+// Task runs once at the start and then periodically.
 type Task struct {
 	Name  string        // a label of metrics and logs, in snake_case
-	Every time.Duration // between the end of one run and the next
+	Every time.Duration // between the end of one run and the next; jitter shortens it, never lengthens it
 
-	// Run does it. An error means that something is left to do; it is tried again, sooner or
-	// later than Every as the backoff says.
+	// MaxBackoff bounds the pause after failures, which doubles from Every; 0 means 5 s. A task
+	// with a deadline of its own, such as a lease, needs less.
+	MaxBackoff time.Duration
+
+	// Run does the work. After an error the task backs off, unless the error is Partial.
 	Run func(context.Context) error
 }
+
+// Partial marks the error of a run that has done all it could: some items fail, and the task
+// limits by itself what they cost. The run counts as failed, but the next one is due after Every:
+// the items that work do not wait for those that do not. Partial(nil) is nil.
+func Partial(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &partial{err}
+}
+
+type partial struct{ cause error }
+
+func (p *partial) Error() string { return p.cause.Error() }
+func (p *partial) Unwrap() error { return p.cause }
 
 // Observer counts runs. Its method must not block.
 type Observer interface {
@@ -37,8 +57,11 @@ type Runner struct {
 }
 
 const (
-	// maxBackoff bounds the time between two tries of a task that fails and is due more often.
-	maxBackoff = 5 * time.Second
+	defaultMaxBackoff = 5 * time.Second
+
+	// jitter is the share of a pause by which it is shortened at most: tasks and nodes that
+	// started together do not stay in step.
+	jitter = 8
 
 	// tracedFrom is how rare a task is whose runs are traced: spans of others would bury what
 	// clients ask for. A run after a failure is always traced.
@@ -56,7 +79,8 @@ func (r Runner) Run(ctx context.Context, tasks ...Task) {
 
 // repeat runs one task until ctx ends.
 func (r Runner) repeat(ctx context.Context, t Task) {
-	var failures int
+	var failures int    // in a row, for the log
+	var backoff int     // those of them that call for a backoff
 	var since time.Time // of the first failure in a row
 	wait := time.NewTimer(0)
 	defer wait.Stop()
@@ -79,19 +103,34 @@ func (r Runner) repeat(ctx context.Context, t Task) {
 		if failures++; err == nil {
 			failures = 0
 		}
-		wait.Reset(t.pause(failures))
+		if backoff++; err == nil || errors.As(err, new(*partial)) {
+			backoff = 0
+		}
+		wait.Reset(jittered(t.pause(backoff)))
 	}
 }
 
 // pause is the time until the next run after so many failures in a row.
 func (t Task) pause(failures int) time.Duration {
+	limit := t.MaxBackoff
+	if limit == 0 {
+		limit = defaultMaxBackoff
+	}
+	limit = max(limit, t.Every)
 	pause := t.Every
 	for range failures {
-		if pause *= 2; pause >= maxBackoff {
-			return max(t.Every, maxBackoff)
+		if pause *= 2; pause >= limit {
+			return limit
 		}
 	}
 	return pause
+}
+
+func jittered(d time.Duration) time.Duration {
+	if d < jitter {
+		return d
+	}
+	return d - rand.N(d/jitter) //nolint:gosec // no secret
 }
 
 // once runs a task. A panic is an error, and in the log with its stack.
