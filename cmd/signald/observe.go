@@ -148,12 +148,12 @@ func (o observedStore) Present(ctx context.Context, peerIDs []string) (map[strin
 	return observed(ctx, o, "present", func(ctx context.Context) (map[string]bool, error) { return o.Store.Present(ctx, peerIDs) })
 }
 
-func (o observedStore) AwayBefore(ctx context.Context, t time.Time, limit int) ([]store.Presence, error) {
-	return observed(ctx, o, "away_before", func(ctx context.Context) ([]store.Presence, error) { return o.Store.AwayBefore(ctx, t, limit) })
+func (o observedStore) AwayBefore(ctx context.Context, t time.Time) ([]store.Presence, error) {
+	return observed(ctx, o, "away_before", func(ctx context.Context) ([]store.Presence, error) { return o.Store.AwayBefore(ctx, t) })
 }
 
-func (o observedStore) Abandoned(ctx context.Context, live []string, limit int) ([]store.Presence, error) {
-	return observed(ctx, o, "abandoned", func(ctx context.Context) ([]store.Presence, error) { return o.Store.Abandoned(ctx, live, limit) })
+func (o observedStore) Abandoned(ctx context.Context, live []string) ([]store.Presence, error) {
+	return observed(ctx, o, "abandoned", func(ctx context.Context) ([]store.Presence, error) { return o.Store.Abandoned(ctx, live) })
 }
 
 func (o observedStore) Revs(ctx context.Context, meetingIDs []string) (map[string]int64, error) {
@@ -180,8 +180,8 @@ func (o observedStore) Nodes(ctx context.Context) (map[string]time.Time, error) 
 	return observed(ctx, o, "nodes", func(ctx context.Context) (map[string]time.Time, error) { return o.Store.Nodes(ctx) })
 }
 
-func (o observedStore) Gone(ctx context.Context, nodes []string, limit int) ([]store.Gone, error) {
-	return observed(ctx, o, "gone", func(ctx context.Context) ([]store.Gone, error) { return o.Store.Gone(ctx, nodes, limit) })
+func (o observedStore) Gone(ctx context.Context, nodes []string) ([]store.Gone, error) {
+	return observed(ctx, o, "gone", func(ctx context.Context) ([]store.Gone, error) { return o.Store.Gone(ctx, nodes) })
 }
 
 func (o observedStore) Attendance(ctx context.Context, id string) ([]store.Attendee, error) {

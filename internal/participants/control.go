@@ -98,7 +98,7 @@ func (s *Service) retryDoubtful(ctx context.Context) error {
 	s.mu.Lock()
 	doubtful := slices.Collect(maps.Keys(s.doubtful))
 	s.mu.Unlock()
-	return each(ctx, doubtful, func(id string) error {
+	return perMeeting(ctx, &s.setbacks.doubtful, doubtful, itself, func(id string) error {
 		s.mu.Lock()
 		delete(s.doubtful, id) // before it is read: what is doubted meanwhile is read again
 		s.mu.Unlock()

@@ -20,6 +20,10 @@ type departure struct {
 	kept   bool // nobody sees it any more, but it may return within the grace time
 	again  bool // it was tried before, and may have been done then
 
+	// swept: a clean-up has found the seat in the store, and finds it again there if this fails.
+	// So it is not kept for later, when the seat may have been reclaimed by the same connection.
+	swept bool
+
 	keeper string // of a return that could not be finished: the node that keeps messages for it
 }
 
@@ -136,7 +140,7 @@ func (s *Service) depart(ctx context.Context, d departure) error {
 		if err != nil {
 			return err
 		}
-		if p.ConnID != d.connID || d.away && p.State == store.Away {
+		if p.ConnID != d.connID || d.away && p.State == store.Away || d.swept && !d.away && p.State != store.Away {
 			return store.ErrParticipantNotFound
 		}
 		if d.away {
@@ -170,6 +174,8 @@ func (s *Service) depart(ctx context.Context, d departure) error {
 		if err = s.rooms.Refresh(ctx, d.meetingID); err != nil {
 			s.postpone(d)
 		}
+	case d.swept:
+		return s.settle(ctx, d.meetingID, nil, err)
 	default:
 		s.postpone(d)
 	}

@@ -24,6 +24,14 @@ func (s *Service) Sweep(ctx context.Context) {
 // Survivor is the node that looks after what is left in a meeting.
 func Survivor(meetingID string, live []string) string { return survivor(meetingID, live) }
 
+// Setbacks are those of a task whose items are meetings.
+type Setbacks struct{ setbacks }
+
+// PerMeeting does something for each of the meetings.
+func (b *Setbacks) PerMeeting(ctx context.Context, ids []string, do func(string) error) error {
+	return perMeeting(ctx, &b.setbacks, ids, itself, do)
+}
+
 // Late is a list of late departures, for benchmarks.
 type Late struct{ late }
 
@@ -36,13 +44,38 @@ func NewLate(n int) *Late {
 	return l
 }
 
-// AddAndTry adds a departure twice, and takes the first one out.
-func (l *Late) AddAndTry(i int) {
-	d := nth(l.len() + i)
-	l.add(d)
-	l.add(d)
-	first, _ := l.next()
-	l.tried(first)
+// InOrder reports whether the departures wait in the order in which they were added.
+func (l *Late) InOrder() bool {
+	last := -1
+	for _, d := range l.queue {
+		i, err := strconv.Atoi(d.connID[1:])
+		if err != nil || i <= last {
+			return false
+		}
+		last = i
+	}
+	return true
+}
+
+// Wait is how many departures wait.
+func (l *Late) Wait() int { return l.len() }
+
+// AddTwice adds a departure twice.
+func (l *Late) AddTwice(i int) {
+	l.add(nth(i))
+	l.add(nth(i))
+}
+
+// TryAll takes all departures out, adds back every second, and returns how many it was.
+func (l *Late) TryAll() int {
+	all := l.take()
+	for i, d := range all {
+		if i%2 == 0 {
+			l.add(d)
+		}
+		l.tried(d)
+	}
+	return len(all)
 }
 
 func nth(i int) departure {

@@ -77,7 +77,12 @@ func wantCode(t testing.TB, what string, err error, want fault.Code) {
 // eventually looks again and again until it is so.
 func eventually(t testing.TB, what string, so func() bool) {
 	t.Helper()
-	deadline := time.NewTimer(15 * time.Second)
+	within(t, 15*time.Second, what, so)
+}
+
+func within(t testing.TB, limit time.Duration, what string, so func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
 	again := time.NewTicker(5 * time.Millisecond)
 	defer again.Stop()

@@ -2,10 +2,7 @@ package participants
 
 import (
 	"context"
-	"errors"
 	"sync"
-
-	"signald/internal/store"
 )
 
 // late are the departures that the store could not take yet, each once, in the order in which
@@ -30,19 +27,16 @@ func (l *late) add(d departure) {
 	l.queue = append(l.queue, d)
 }
 
-// next takes the first departure out for a try, which ends with tried.
-func (l *late) next() (d departure, ok bool) {
+// take takes all departures out for a try, each of which ends with tried.
+func (l *late) take() []departure {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.queue) == 0 {
-		return departure{}, false
+	all := l.queue
+	l.queue = nil
+	for _, d := range all {
+		l.queued[d] = false
 	}
-	d = l.queue[0]
-	if l.queue = l.queue[1:]; len(l.queue) == 0 {
-		l.queue = nil // and with it the memory of those that are done
-	}
-	l.queued[d] = false
-	return d, true
+	return all
 }
 
 // tried forgets a departure that was not added again meanwhile.
@@ -54,10 +48,11 @@ func (l *late) tried(d departure) {
 	}
 }
 
+// len counts those that are being tried, too.
 func (l *late) len() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.queue)
+	return len(l.queued)
 }
 
 // postpone keeps a departure for the next run; the same one only once, however often it fails.
@@ -69,23 +64,21 @@ func (s *Service) postpone(d departure) {
 // Late is how many departures wait for the store.
 func (s *Service) Late() int { return s.late.len() }
 
-// retryLate gives the departures that the store could not take another try, each one: that one
-// of them fails again is no reason to leave the others. It stops where the store is unavailable.
+// retryLate gives the departures that the store could not take another try.
 func (s *Service) retryLate(ctx context.Context) error {
-	var failed []error
-	for range s.late.len() {
-		d, ok := s.late.next()
-		if !ok {
-			break
+	all := s.late.take()
+	tried := make(map[departure]bool, len(all))
+	defer func() { // also after a panic
+		for _, d := range all {
+			if !tried[d] {
+				s.late.add(d)
+			}
 		}
-		err := s.depart(ctx, d) // what fails is added again, at the end
+	}()
+	return perMeeting(ctx, &s.setbacks.late, all, func(d departure) string { return d.meetingID }, func(d departure) error {
+		err := s.depart(ctx, d) // which adds again what fails
+		tried[d] = true
 		s.late.tried(d)
-		if err == nil {
-			continue
-		}
-		if failed = append(failed, err); errors.Is(err, store.ErrUnavailable) {
-			break
-		}
-	}
-	return errors.Join(failed...)
+		return err
+	})
 }

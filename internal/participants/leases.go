@@ -2,6 +2,7 @@ package participants
 
 import (
 	"context"
+	"errors"
 	"hash/fnv"
 	"maps"
 	"slices"
@@ -12,6 +13,10 @@ import (
 )
 
 const (
+	// renewEvery is also the pause after a failure: whatever made it fail, the lease must not
+	// expire because of a backoff.
+	renewEvery = lease / 4
+
 	forgetAfter = 10 * time.Minute // the lease of a dead node is deleted; a node that was only away takes it anew
 
 	// A meeting's survivor has so long to look after what another node has left in it. Then
@@ -29,9 +34,7 @@ func (s *Service) Register(ctx context.Context) error {
 // slow must not lose its participants to another.
 func (s *Service) renew(ctx context.Context) error {
 	err := s.Register(ctx)
-	if err != nil && ctx.Err() == nil {
-		s.outage.seen()
-	}
+	s.outage.note(err)
 	return err
 }
 
@@ -78,13 +81,15 @@ func (s *Service) forgetDeadNodes(ctx context.Context) error {
 		return err
 	}
 	_, dead := s.leases.look(nodes)
-	return each(ctx, dead, func(id string) error {
+	var failed []error
+	for _, id := range dead {
 		if err := s.store.ForgetNode(ctx, id); err != nil {
-			return err
+			failed = append(failed, err)
+			continue
 		}
 		s.leases.forget(id)
-		return nil
-	})
+	}
+	return errors.Join(failed...)
 }
 
 // look takes in what the store says, and sorts the nodes.
@@ -150,17 +155,17 @@ func (s *Service) adoptAbandoned(ctx context.Context) error {
 	if !s.opts.Alone && time.Since(s.outage.over()) < lease {
 		return nil // after an outage every lease has expired: let the nodes renew theirs first
 	}
-	abandoned, err := s.store.Abandoned(ctx, live, sweepLimit)
-	if err != nil || len(abandoned) == 0 {
-		s.abandoned.keep(nil)
+	abandoned, err := s.store.Abandoned(ctx, live)
+	if err != nil {
 		return err
 	}
-	if live, err = s.liveNodes(ctx); err != nil { // a node may have started since, and has joins already
-		return err
+	if len(abandoned) > 0 {
+		if live, err = s.liveNodes(ctx); err != nil { // a node may have started since, and has joins already
+			return err
+		}
 	}
-	mine := s.mine(abandoned, live)
-	return each(ctx, mine, func(p store.Presence) error {
-		return s.depart(ctx, departure{meetingID: p.MeetingID, peerID: p.PeerID, connID: p.ConnID, reason: ReasonTimeout, away: true})
+	return perMeeting(ctx, &s.setbacks.abandoned, s.mine(abandoned, live), meetingOf, func(p store.Presence) error {
+		return s.depart(ctx, departure{meetingID: p.MeetingID, peerID: p.PeerID, connID: p.ConnID, reason: ReasonTimeout, away: true, swept: true})
 	})
 }
 
@@ -169,8 +174,8 @@ func (s *Service) adoptAbandoned(ctx context.Context) error {
 func (s *Service) mine(abandoned []store.Presence, live []string) (mine []store.Presence) {
 	seen := make(map[string]bool, len(abandoned))
 	for _, p := range abandoned {
-		if p.State == store.Away || slices.Contains(live, p.NodeID) {
-			continue // whoever is away waits for the reaper like everyone
+		if slices.Contains(live, p.NodeID) {
+			continue
 		}
 		seen[p.ConnID] = true
 		if age := s.abandoned.age(p.ConnID, time.Time{}); age >= survivorsTime || survivor(p.MeetingID, live) == s.opts.NodeID {

@@ -336,7 +336,7 @@ func (s *Service) clearLobbies(ctx context.Context) error {
 		return nil // see adoptAbandoned
 	}
 	others := slices.DeleteFunc(slices.Clone(live), func(node string) bool { return node == s.opts.NodeID })
-	suspects, err := s.store.Gone(ctx, others, sweepLimit)
+	suspects, err := s.store.Gone(ctx, others)
 	if err != nil {
 		return err
 	}
@@ -353,7 +353,7 @@ func (s *Service) clearLobbies(ctx context.Context) error {
 		}
 	}
 	s.gone.keep(seen)
-	return each(ctx, due, func(g store.Gone) error {
+	return perMeeting(ctx, &s.setbacks.lobbies, due, func(g store.Gone) string { return g.MeetingID }, func(g store.Gone) error {
 		return s.dropWaiting(ctx, g.MeetingID, func(at store.Waiting) bool {
 			return at.TicketID == g.TicketID && at.ConnID == g.ConnID
 		})

@@ -33,15 +33,15 @@ import (
 type Store interface {
 	InMeeting(ctx context.Context, meetingID string, fn func(context.Context, *store.Tx) error) error
 	ParticipantByResume(ctx context.Context, hash []byte) (store.Participant, error)
-	AwayBefore(ctx context.Context, t time.Time, limit int) ([]store.Presence, error)
-	Abandoned(ctx context.Context, live []string, limit int) ([]store.Presence, error)
+	AwayBefore(ctx context.Context, t time.Time) ([]store.Presence, error)
+	Abandoned(ctx context.Context, live []string) ([]store.Presence, error)
 	RegisterNode(ctx context.Context, nodeID string) error
 	ForgetNode(ctx context.Context, nodeID string) error
 	Confirm(ctx context.Context, conns map[string]string) error
 	Expired(ctx context.Context, after, upTo time.Time) ([]string, error)
 	Revs(ctx context.Context, meetingIDs []string) (map[string]int64, error)
 	Nodes(ctx context.Context) (map[string]time.Time, error)
-	Gone(ctx context.Context, nodes []string, limit int) ([]store.Gone, error)
+	Gone(ctx context.Context, nodes []string) ([]store.Gone, error)
 	Purge(ctx context.Context, now time.Time) error
 	Expire(ctx context.Context, now time.Time) error
 	// Sweep deletes some of what is marked as gone, and reports whether there may be more.
@@ -118,6 +118,7 @@ type Service struct {
 	abandoned sightings[string]         // connections of dead nodes
 	since     sightings[store.Presence] // participants that are away
 	gone      sightings[store.Gone]     // places in lobbies whose connection is gone
+	setbacks  struct{ late, doubtful, stale, strays, abandoned, lobbies, away, expired setbacks }
 
 	mu   sync.Mutex
 	owed []debt // what other nodes still hold for participants of this one

@@ -16,7 +16,8 @@ import (
 // reclaim takes seats back whose connection is here: another node thought us dead
 // while we could not reach the store.
 func (s *Service) reclaim(ctx context.Context) error {
-	return each(ctx, s.rooms.Strays(), func(lost rooms.Stray) error { return s.reclaimSeat(ctx, lost) })
+	return perMeeting(ctx, &s.setbacks.strays, s.rooms.Strays(), func(lost rooms.Stray) string { return lost.MeetingID },
+		func(lost rooms.Stray) error { return s.reclaimSeat(ctx, lost) })
 }
 
 func (s *Service) reclaimSeat(ctx context.Context, lost rooms.Stray) error {
@@ -145,7 +146,7 @@ func (s *Service) compare(ctx context.Context) error {
 	ids := slices.Collect(maps.Keys(here))
 	revs, err := s.store.Revs(ctx, ids)
 	if err != nil {
-		s.missed.Store(missed)
+		s.compareSoon(missed)
 		return err
 	}
 	behind := map[string]int64{}
@@ -160,11 +161,20 @@ func (s *Service) compare(ctx context.Context) error {
 		}
 	}
 	s.behind = behind
-	err = each(ctx, stale, func(id string) error { return s.rooms.Refresh(ctx, id) })
-	if err != nil && missed {
-		s.missed.Store(true)
+	err = perMeeting(ctx, &s.setbacks.stale, stale, itself, func(id string) error { return s.rooms.Refresh(ctx, id) })
+	if err != nil {
+		s.compareSoon(missed)
 	}
 	return err
+}
+
+// compareSoon has the next run compare, in place of one that failed: it would not do to call it a
+// success that it was not time yet.
+func (s *Service) compareSoon(missed bool) {
+	s.compared = time.Time{}
+	if missed {
+		s.missed.Store(true)
+	}
 }
 
 // Missed says that messages of other nodes may be lost.
@@ -173,7 +183,8 @@ func (s *Service) Missed() { s.missed.Store(true) }
 // reap takes out participants that have been away for the grace time, and forgets those that have not
 // returned within it.
 func (s *Service) reap(ctx context.Context) error {
-	away, err := s.store.AwayBefore(ctx, time.Now().AddDate(100, 0, 0), sweepLimit)
+	away, err := s.store.AwayBefore(ctx, time.Now().AddDate(100, 0, 0))
+	s.outage.note(err)
 	if err != nil {
 		return err
 	}
@@ -188,22 +199,21 @@ func (s *Service) reap(ctx context.Context) error {
 		}
 	}
 	s.since.keep(seen)
-	if len(over) == 0 {
-		return nil
-	}
-	live, err := s.liveNodes(ctx)
-	if err != nil {
-		return err
+	var live []string
+	if len(over) > 0 {
+		if live, err = s.liveNodes(ctx); err != nil {
+			return err
+		}
 	}
 	due := slices.DeleteFunc(away, func(p store.Presence) bool {
 		p.AwaySince = nil
 		late, isDue := over[p]
 		return !isDue || late < survivorsTime && survivor(p.MeetingID, live) != s.opts.NodeID
 	})
-	return each(ctx, due, func(p store.Presence) error {
+	return perMeeting(ctx, &s.setbacks.away, due, meetingOf, func(p store.Presence) error {
 		if p.State == store.Returning {
 			return s.giveUp(ctx, p)
 		}
-		return s.depart(ctx, departure{meetingID: p.MeetingID, peerID: p.PeerID, connID: p.ConnID, reason: ReasonTimeout})
+		return s.depart(ctx, departure{meetingID: p.MeetingID, peerID: p.PeerID, connID: p.ConnID, reason: ReasonTimeout, swept: true})
 	})
 }

@@ -11,8 +11,7 @@ import (
 )
 
 const (
-	sweepLimit = 10_000          // participants looked at in one run: more than a node has
-	lease      = 4 * time.Second // a node that has not been seen for so long is dead
+	lease = 4 * time.Second // a node that has not been seen for so long is dead
 
 	// How often what has had its time goes. Messages matter most to those who wrote them; the
 	// rest comes with tidying up the database's files.
@@ -26,7 +25,7 @@ const (
 func (s *Service) Tasks() []upkeep.Task {
 	tick := min(time.Second, max(s.opts.Grace/4, 50*time.Millisecond))
 	return []upkeep.Task{
-		{Name: "renew_lease", Every: lease / 4, Run: s.renew},
+		{Name: "renew_lease", Every: renewEvery, MaxBackoff: renewEvery, Run: s.renew},
 		{Name: "late_departures", Every: tick, Run: s.retryLate},
 		{Name: "handovers", Every: tick, Run: s.retryOwed},
 		{Name: "doubtful_meetings", Every: tick, Run: s.retryDoubtful},
@@ -51,7 +50,7 @@ func (s *Service) endExpired(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := each(ctx, ids, func(id string) error { return s.End(ctx, id) }); err != nil {
+	if err := perMeeting(ctx, &s.setbacks.expired, ids, itself, func(id string) error { return s.End(ctx, id) }); err != nil {
 		return err
 	}
 	s.expired = now.Add(-time.Minute) // clocks of nodes differ, and a lifetime may be set anew
@@ -72,14 +71,19 @@ func (s *Service) sweep(ctx context.Context) error {
 	return nil
 }
 
-// outage is when the store did not answer last, as the renewal of the lease has seen. Nobody
-// could come back meanwhile, and no node could renew its lease.
+// outage is when the store was last unavailable, as the tasks see it that ask most often: no
+// participant could come back meanwhile, and no node could renew its lease. Any other error, such
+// as a missing right, prolongs nobody's grace.
 type outage struct {
 	mu   sync.Mutex
 	last time.Time
 }
 
-func (o *outage) seen() {
+// note takes in what a call of the store answered.
+func (o *outage) note(err error) {
+	if !errors.Is(err, store.ErrUnavailable) {
+		return
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.last = time.Now()
@@ -117,20 +121,4 @@ func (s sightings[K]) keep(seen map[K]bool) {
 			delete(s, key)
 		}
 	}
-}
-
-// each does something for every item, whatever becomes of the others. Once the store is
-// unavailable the rest is left for the next run.
-func each[T any](ctx context.Context, items []T, do func(T) error) error {
-	var failed []error
-	for _, item := range items {
-		err := do(item)
-		if err == nil {
-			continue
-		}
-		if failed = append(failed, err); errors.Is(err, store.ErrUnavailable) || ctx.Err() != nil {
-			break
-		}
-	}
-	return errors.Join(failed...)
 }

@@ -10,6 +10,9 @@ import (
 // BoundAudit sets how many rows of the audit are sorted, and how many looked through, for one answer.
 func (s *Store) BoundAudit(few, window int) { s.few, s.window = few, window }
 
+// ReadPagesOf sets how many rows of a list are read at once.
+func (s *Store) ReadPagesOf(rows int) { s.page = rows }
+
 // ExplainAudit is how the database goes about a page of the audit.
 func (s *Store) ExplainAudit(ctx context.Context, q AuditQuery) string {
 	ordered, ranges, err := s.auditFilter(q)

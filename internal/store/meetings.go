@@ -41,22 +41,24 @@ func stateDest(s *State) []any {
 // Expired lists meetings whose time passed after one moment and not after another, and that somebody is in, or
 // waits to be let into.
 func (s *Store) Expired(ctx context.Context, after, upTo time.Time) ([]string, error) {
-	var list []string
-	err := s.read(ctx, "list meetings whose time has passed", query{
-		statement{
-			sql: `SELECT meeting_id FROM meeting_state s WHERE expires_at > $1 AND expires_at <= $2 AND expires_at > created_at
-				AND (EXISTS (SELECT 1 FROM participants p WHERE p.meeting_id = s.meeting_id)
-				OR EXISTS (SELECT 1 FROM waiting w WHERE w.meeting_id = s.meeting_id)) LIMIT 1000`,
-			args: []any{s.d.time(after), s.d.time(upTo)},
-		},
-		func(r row) error {
-			var id string
-			err := r.Scan(&id)
-			list = append(list, id)
-			return err
-		},
+	return pages(s, func(last string) (list []string, err error) {
+		err = s.read(ctx, "list meetings whose time has passed", query{
+			statement{
+				sql: `SELECT meeting_id FROM meeting_state s WHERE expires_at > $1 AND expires_at <= $2 AND expires_at > created_at
+					AND (EXISTS (SELECT 1 FROM participants p WHERE p.meeting_id = s.meeting_id)
+					OR EXISTS (SELECT 1 FROM waiting w WHERE w.meeting_id = s.meeting_id))
+					AND meeting_id > $3 ORDER BY meeting_id LIMIT $4`,
+				args: []any{s.d.time(after), s.d.time(upTo), last, s.page},
+			},
+			func(r row) error {
+				var id string
+				err := r.Scan(&id)
+				list = append(list, id)
+				return err
+			},
+		})
+		return list, err
 	})
-	return list, err
 }
 
 // CreateMeeting adds an audit row and the meeting's first state; ErrMeetingExists. It is durable when it

@@ -142,8 +142,8 @@ func (s *Store) Nodes(ctx context.Context) (map[string]time.Time, error) {
 	return nodes, err
 }
 
-// Abandoned lists participants that belong to none of the live nodes, at most limit. None live: everyone.
-func (s *Store) Abandoned(ctx context.Context, live []string, limit int) ([]Presence, error) {
+// Abandoned lists participants that are online at none of the live nodes. None live: everyone online.
+func (s *Store) Abandoned(ctx context.Context, live []string) ([]Presence, error) {
 	var t texts
 	for _, id := range live {
 		t.indexed("node id", id)
@@ -151,7 +151,9 @@ func (s *Store) Abandoned(ctx context.Context, live []string, limit int) ([]Pres
 	if t.err != nil {
 		return nil, t.err
 	}
-	return s.presences(ctx, statement{sql: s.sql.abandoned, args: []any{s.d.list(live), limit}})
+	return s.presences(ctx, func(last Presence) statement {
+		return statement{sql: s.sql.abandoned, args: []any{s.d.list(live), last.MeetingID, last.PeerID, s.page}}
+	})
 }
 
 // Revs tells the revisions that these meetings have reached; unknown ones are left out.
@@ -199,24 +201,32 @@ func (s *Store) Present(ctx context.Context, peerIDs []string) (map[string]bool,
 	return present, err
 }
 
-// AwayBefore lists participants that have been away, or gone and returning, since before t, longest first,
-// at most limit.
-func (s *Store) AwayBefore(ctx context.Context, t time.Time, limit int) ([]Presence, error) {
-	return s.presences(ctx, statement{
-		sql:  `SELECT ` + presenceColumns + ` FROM participants WHERE away_since < $1 ORDER BY away_since, peer_id LIMIT $2`,
-		args: []any{s.d.time(t), limit},
+// AwayBefore lists participants that have been away, or gone and returning, since before t, longest first.
+func (s *Store) AwayBefore(ctx context.Context, t time.Time) ([]Presence, error) {
+	return s.presences(ctx, func(last Presence) statement {
+		var since time.Time
+		if last.AwaySince != nil {
+			since = *last.AwaySince
+		}
+		return statement{
+			sql: `SELECT ` + presenceColumns + ` FROM participants WHERE away_since < $1 AND (away_since, peer_id) > ($2, $3)
+				ORDER BY away_since, peer_id LIMIT $4`,
+			args: []any{s.d.time(t), s.d.time(since), last.PeerID, s.page},
+		}
 	})
 }
 
-func (s *Store) presences(ctx context.Context, st statement) ([]Presence, error) {
-	var list []Presence
-	err := s.read(ctx, "list participants to clean up", query{st, func(r row) error {
-		var p Presence
-		if err := r.Scan(&p.MeetingID, &p.PeerID, &p.ConnID, &p.NodeID, &p.State, scanOptTime{&p.AwaySince}); err != nil {
-			return err
-		}
-		list = append(list, p)
-		return nil
-	}})
-	return list, err
+// presences reads all pages of a list.
+func (s *Store) presences(ctx context.Context, page func(last Presence) statement) ([]Presence, error) {
+	return pages(s, func(last Presence) (list []Presence, err error) {
+		err = s.read(ctx, "list participants to clean up", query{page(last), func(r row) error {
+			var p Presence
+			if err := r.Scan(&p.MeetingID, &p.PeerID, &p.ConnID, &p.NodeID, &p.State, scanOptTime{&p.AwaySince}); err != nil {
+				return err
+			}
+			list = append(list, p)
+			return nil
+		}})
+		return list, err
+	})
 }

@@ -16,6 +16,28 @@ import (
 // callTimeout bounds every call: with a database that hangs, callers must not pile up.
 const callTimeout = 2 * time.Second
 
+// pageRows bounds what one call reads of a list whose length depends on how many participants there are, so
+// that no length exceeds callTimeout.
+const pageRows = 5000
+
+// pages reads a list to its end, a page at a time: whoever works through it reaches every row, however many
+// rows at its beginning cannot be worked off. read answers the page after the given row, at first the zero
+// value.
+func pages[T any](s *Store, read func(last T) ([]T, error)) (all []T, err error) {
+	var last T
+	for {
+		page, err := read(last)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, page...)
+		if len(page) < s.page {
+			return all, nil
+		}
+		last = page[len(page)-1]
+	}
+}
+
 // Store is an open database. It is safe for concurrent use, and every call is bounded by two seconds,
 // waiting for a connection included.
 type Store struct {
@@ -25,6 +47,7 @@ type Store struct {
 	wake    func() // nil: events are not recorded
 	few     int    // rows of the audit that are sorted for an answer
 	window  int    // rows of it that are looked through for one
+	page    int    // rows of a list of leftovers that are read at once
 
 	pause    pause // between batches
 	batches  atomic.Int64
@@ -89,17 +112,20 @@ func newStore(d dialect) *Store {
 		timeout: callTimeout,
 		few:     auditFew,
 		window:  auditWindow,
+		page:    pageRows,
 
 		sql: sqlTexts{
 			lockState:      `SELECT ` + stateColumns + ` FROM meeting_state s WHERE meeting_id = $1` + w.forUpdate,
 			lockHead:       `SELECT seq, hash FROM meetings_head WHERE one = 1` + w.forUpdate,
 			lockEventsHead: `SELECT seq, hash FROM audit_events_head WHERE one = 1` + w.forUpdate,
 
-			abandoned: `SELECT ` + presenceColumns + ` FROM participants WHERE node_id ` + w.notInList + ` AND ` + there + ` ORDER BY meeting_id, peer_id LIMIT $2`,
-			gone:      `SELECT meeting_id, ticket_id, conn_id FROM waiting WHERE node_id ` + w.notInList + ` LIMIT $2`,
-			revs:      `SELECT meeting_id, rev FROM meeting_state WHERE meeting_id ` + w.inList,
-			present:   `SELECT peer_id FROM participants WHERE peer_id ` + w.inList,
-			nodes:     `SELECT node_id, seen_at FROM nodes`,
+			abandoned: `SELECT ` + presenceColumns + ` FROM participants WHERE node_id ` + w.notInList + ` AND state = '` + Online + `'
+				AND (meeting_id, peer_id) > ($2, $3) ORDER BY meeting_id, peer_id LIMIT $4`,
+			gone: `SELECT meeting_id, ticket_id, conn_id FROM waiting WHERE node_id ` + w.notInList + `
+				AND ticket_id > $2 ORDER BY ticket_id LIMIT $3`,
+			revs:    `SELECT meeting_id, rev FROM meeting_state WHERE meeting_id ` + w.inList,
+			present: `SELECT peer_id FROM participants WHERE peer_id ` + w.inList,
+			nodes:   `SELECT node_id, seen_at FROM nodes`,
 			seen: `INSERT INTO nodes (node_id, started_at, seen_at) VALUES ($1, ` + w.now + `, ` + w.now + `)
 				ON CONFLICT (node_id) DO UPDATE SET seen_at = ` + w.now,
 			events: newEventTexts(w),

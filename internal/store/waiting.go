@@ -87,7 +87,7 @@ func (t *Tx) Unwait(ticketID string) {
 }
 
 // Gone lists those in lobbies whose connection belongs to none of the nodes.
-func (s *Store) Gone(ctx context.Context, nodes []string, limit int) ([]Gone, error) {
+func (s *Store) Gone(ctx context.Context, nodes []string) ([]Gone, error) {
 	var t texts
 	for _, id := range nodes {
 		t.indexed("node id", id)
@@ -95,19 +95,20 @@ func (s *Store) Gone(ctx context.Context, nodes []string, limit int) ([]Gone, er
 	if t.err != nil {
 		return nil, t.err
 	}
-	var list []Gone
-	err := s.read(ctx, "list who has left the lobbies", query{
-		statement{sql: s.sql.gone, args: []any{s.d.list(nodes), limit}},
-		func(r row) error {
-			var g Gone
-			if err := r.Scan(&g.MeetingID, &g.TicketID, &g.ConnID); err != nil {
-				return err
-			}
-			list = append(list, g)
-			return nil
-		},
+	return pages(s, func(last Gone) (list []Gone, err error) {
+		err = s.read(ctx, "list connections gone from the lobbies", query{
+			statement{sql: s.sql.gone, args: []any{s.d.list(nodes), last.TicketID, s.page}},
+			func(r row) error {
+				var g Gone
+				if err := r.Scan(&g.MeetingID, &g.TicketID, &g.ConnID); err != nil {
+					return err
+				}
+				list = append(list, g)
+				return nil
+			},
+		})
+		return list, err
 	})
-	return list, err
 }
 
 // IsAdmitted reports whether someone of this admission was let in before, and may be again.

@@ -119,10 +119,10 @@ func lobbyIsReadBackAsWritten(t *testing.T, s *store.Store) {
 		t.Errorf("who waits is in the meeting: %v", everyone)
 	}
 
-	gone, err := s.Gone(ctx, []string{"n2", "n4"}, 10)
+	gone, err := s.Gone(ctx, []string{"n2", "n4"})
 	must(t, err)
 	equal(t, "gone", gone, []store.Gone{{MeetingID: "k", TicketID: "w_a", ConnID: "c3"}})
-	gone, err = s.Gone(ctx, nil, 10)
+	gone, err = s.Gone(ctx, nil)
 	must(t, err)
 	equal(t, "of no node", len(gone), 2)
 

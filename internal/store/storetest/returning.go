@@ -55,10 +55,10 @@ func returningIsSeenByNobodyButItsToken(t *testing.T, s *store.Store) {
 	live, meetings, people, err := s.LiveMeetings(ctx, 9)
 	must(t, err)
 	equal(t, "live", []int{len(live), meetings, people, live[0].Participants}, []int{1, 1, 1, 1})
-	abandoned, err := s.Abandoned(ctx, nil, 9)
+	abandoned, err := s.Abandoned(ctx, nil)
 	must(t, err)
 	equal(t, "abandoned", len(abandoned), 1)
-	leftovers, err := s.AwayBefore(ctx, start.Add(time.Second), 9)
+	leftovers, err := s.AwayBefore(ctx, start.Add(time.Second))
 	must(t, err)
 	equal(t, "to be cleaned up", len(leftovers), 2)
 

@@ -63,7 +63,7 @@ func isKept(t *testing.T, s *store.Store, text string) {
 	nodes, err := s.Nodes(ctx)
 	must(t, err)
 	equal(t, "node", slices.Collect(maps.Keys(nodes)), []string{text})
-	none, err := s.Abandoned(ctx, []string{text}, 9)
+	none, err := s.Abandoned(ctx, []string{text})
 	must(t, err)
 	equal(t, "abandoned", len(none), 0)
 	must(t, s.ForgetNode(ctx, text))
@@ -130,7 +130,7 @@ func unstorableTextIsRefused(t *testing.T, s *store.Store) {
 		refused("Participant", second(s.Participant(ctx, bad)))
 		refused("RegisterNode", s.RegisterNode(ctx, bad))
 		refused("ForgetNode", s.ForgetNode(ctx, bad))
-		refused("Abandoned", second(s.Abandoned(ctx, []string{bad}, 1)))
+		refused("Abandoned", second(s.Abandoned(ctx, []string{bad})))
 		for _, q := range []store.AuditQuery{{Q: bad}, {City: bad}, {Country: bad}} {
 			refused("Audit", second(s.Audit(ctx, q)))
 		}
