@@ -119,7 +119,7 @@ var fromServer = map[string]any{
 	},
 	"welcome": protocol.Welcome{
 		Protocol: 2, Server: "signald/1.0.0", Node: "n_0123456789", Epoch: "abcdefghij", Time: 1795248000000,
-		Features: []string{"protocol1", "resume", "sync", "media_state", "rename", "chat", "invite", "control", "moderate", "lobby", "mesh_report"},
+		Features: []string{"protocol1", "resume", "sync", "media_state", "rename", "chat", "invite", "control", "moderate", "lobby", "mesh_report", "asked_again"},
 		Limits:   protocol.Limits{Message: 131072, SDP: protocol.MaxBlob, Candidate: protocol.MaxCandidate, Batch: protocol.MaxBatch, Chat: protocol.MaxText, Meta: protocol.MaxMeta, Peers: 8},
 		Ping:     protocol.Ping{Interval: 5000, Timeout: 5000},
 	},
