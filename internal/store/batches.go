@@ -85,21 +85,34 @@ func (b *batch) touch(list ...statement) (rows []int, largest int64, err error) 
 	return rows, largest, b.txn.run(b.ctx, nil, queries...)
 }
 
-// batch runs fn in a transaction, and pauses for it.
+// turn runs a batch that the next one has to pause for.
+func (s *Store) turn(ctx context.Context, what string, fn func(*batch) error) error {
+	began := time.Now()
+	err := s.batch(ctx, what, func(b *batch) error {
+		began = time.Now() // without the wait for it
+		return fn(b)
+	})
+	s.pause.earn(time.Since(began))
+	if err == nil && s.batches.Add(1)%settleEvery == 0 {
+		err = s.call(ctx, what, s.d.settle) // within the pause
+	}
+	return err
+}
+
+// batch runs fn in a transaction.
 func (s *Store) batch(ctx context.Context, what string, fn func(*batch) error) error {
-	err := s.call(ctx, what, func(ctx context.Context) error {
+	return s.call(ctx, what, func(ctx context.Context) error {
 		t, err := s.d.begin(ctx, txnOptions{})
 		if err != nil {
 			return err
 		}
-		began, w := time.Now(), s.d.words()
-		b := &batch{ctx: ctx, txn: t, until: began.Add(w.batchTime), rows: w.rows}
+		w := s.d.words()
+		b := &batch{ctx: ctx, txn: t, until: time.Now().Add(w.batchTime), rows: w.rows}
 		committed := false
 		defer func() { // also when fn panics
 			if !committed {
 				t.rollback(ctx)
 			}
-			s.pause.earn(time.Since(began))
 		}()
 		if err := fn(b); err != nil {
 			return err
@@ -110,10 +123,6 @@ func (s *Store) batch(ctx context.Context, what string, fn func(*batch) error) e
 		committed = true
 		return nil
 	})
-	if err == nil && s.batches.Add(1)%settleEvery == 0 {
-		err = s.call(ctx, what, s.d.settle) // within the pause
-	}
-	return err
 }
 
 // inBatches runs statements, each again and again until nothing is left for it, and tells how many rows they
@@ -127,7 +136,7 @@ func (s *Store) inBatches(ctx context.Context, what string, list ...statement) (
 				return touched, errors.Join(append(failed, err)...)
 			}
 			n, more := 0, true
-			err := s.batch(ctx, what, func(b *batch) error {
+			err := s.turn(ctx, what, func(b *batch) error {
 				for more && !b.over() {
 					rows, _, err := b.touch(st)
 					if err != nil {

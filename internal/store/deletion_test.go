@@ -224,8 +224,11 @@ func TestMeetingThatCannotBeDeletedHoldsUpNoOther(t *testing.T) {
 			}
 			meetings := []string{"1 good", "2 bad", "3 good", "4 bad", "5 good"}
 			for _, id := range meetings {
-				createMarked(t, s, id, 3)
+				createMarked(t, s, side, id, 3)
 			}
+			newcomer(t, s, "2 bad", "p_again")
+			speak(t, s, "2 bad", "p_again", 1)
+			leave(t, s, "2 bad", "p_again") // nobody is kept from leaving it
 			refused := 0
 			for range 30 {
 				if _, err := s.Sweep(t.Context()); err != nil {
@@ -250,7 +253,7 @@ func TestNodesThatDeleteWaitForNobody(t *testing.T) {
 	url := testpg.URL(t)
 	a, b, side := open(t, url), open(t, url), raw(t, url)
 	for _, id := range []string{"changed", "deleted", "free"} {
-		createMarked(t, a, id, 500)
+		createMarked(t, a, side, id, 500)
 	}
 	conn, err := side.Begin()
 	if err != nil {
@@ -284,7 +287,7 @@ func TestNodesThatDeleteWaitForNobody(t *testing.T) {
 	}
 
 	for i := range 8 {
-		createMarked(t, a, fmt.Sprint("shared", i), 500)
+		createMarked(t, a, side, fmt.Sprint("shared", i), 500)
 	}
 	var nodes sync.WaitGroup
 	for _, s := range []*store.Store{a, b} {
@@ -369,7 +372,8 @@ func TestKilledWhileDeletingItGoesOn(t *testing.T) {
 	const messages = 3000
 	path := filepath.Join(t.TempDir(), "signald.db")
 	s := open(t, "sqlite:"+path)
-	createMarked(t, s, "k", messages)
+	side := raw(t, "sqlite:"+path)
+	createMarked(t, s, side, "k", messages)
 	newcomer(t, s, "k", "p_n")
 	speak(t, s, "k", "p_n", 3)
 	if err := s.Close(); err != nil {
@@ -398,7 +402,7 @@ func TestKilledWhileDeletingItGoesOn(t *testing.T) {
 		}
 		_ = again.Wait()
 	}
-	s, side := open(t, "sqlite:"+path), raw(t, "sqlite:"+path)
+	s = open(t, "sqlite:"+path)
 	left := count(t, side, `SELECT count(*) FROM messages`)
 	if left <= 3 || left >= messages {
 		t.Errorf("%d of %d are left: it was not killed while it deleted", left, messages)
@@ -412,15 +416,16 @@ func TestKilledWhileDeletingItGoesOn(t *testing.T) {
 	}
 }
 
-// createMarked makes a meeting that has ended with so many messages.
-func createMarked(t *testing.T, s *store.Store, id string, messages int) {
+// createMarked makes a meeting that has ended with so many messages, of which none was deleted at once.
+func createMarked(t *testing.T, s *store.Store, side *sql.DB, id string, messages int) {
 	t.Helper()
 	if _, err := s.CreateMeeting(t.Context(), store.NewMeeting{ID: id}); err != nil {
 		t.Fatal(err)
 	}
 	newcomer(t, s, id, "p_"+id)
 	speak(t, s, id, "p_"+id, messages)
-	leave(t, s, id, "p_"+id)
+	exec(t, side, `DELETE FROM participants WHERE meeting_id = '`+id+`'`,
+		`UPDATE meeting_state SET messages_gone = rev, to_sweep = true WHERE meeting_id = '`+id+`'`)
 }
 
 func speak(t *testing.T, s *store.Store, meeting, peer string, messages int) {

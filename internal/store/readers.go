@@ -128,7 +128,8 @@ func (t *Tx) findMessages() {
 	t.forgetMessages()
 }
 
-// forgetMessages marks what was said, and who might read it: nobody finds it from now on, and Sweep deletes it.
+// forgetMessages marks what was said, and who might read it: nobody finds it from now on. InMeeting deletes
+// some of it once it has committed, and Sweep the rest.
 func (t *Tx) forgetMessages() {
 	t.state.MessagesUntil = nil
 	t.state.MessagesGone, t.state.ToSweep = t.state.Rev, true

@@ -52,7 +52,7 @@ func (s *Store) prune(ctx context.Context, c chain, before time.Time) (deleted i
 			return deleted, err
 		}
 		to := from
-		err := s.batch(ctx, "delete old rows of the audit", func(b *batch) error {
+		err := s.turn(ctx, "delete old rows of the audit", func(b *batch) error {
 			for to < e.anchor.Seq && !b.over() {
 				next := min(to+int64(b.rows), e.anchor.Seq)
 				if err := b.txn.run(b.ctx, c.deletion(s.d.time(time.Now()), to, next)); err != nil {

@@ -73,6 +73,7 @@ type sqlTexts struct {
 
 	confirm          string
 	toSweep          string
+	toSweepNow       string
 	swept            string
 	forget           string
 	expireMessages   string
@@ -133,9 +134,8 @@ func newStore(d dialect) *Store {
 			confirm: `UPDATE participants SET previous_hash = NULL WHERE previous_hash IS NOT NULL
 				AND peer_id ` + w.inList + ` AND conn_id ` + strings.ReplaceAll(w.inList, "$1", "$2"),
 
-			toSweep: `SELECT e.meeting_id, e.created_at, e.messages_gone, e.attendance_gone, ` + ended + `,
-				coalesce(e.expires_at < $2 AND NOT EXISTS (SELECT 1 FROM meetings m WHERE m.meeting_id = e.meeting_id), false), ` + w.claim + `
-				FROM (SELECT * FROM meeting_state e WHERE e.to_sweep AND e.meeting_id > $1 ORDER BY e.meeting_id LIMIT 16) e ORDER BY e.meeting_id`,
+			toSweep:    toSweep(w, `>`),
+			toSweepNow: toSweep(w, `=`),
 			swept: `UPDATE meeting_state SET to_sweep = false WHERE meeting_id IN (SELECT e.meeting_id FROM meeting_state e
 				WHERE e.meeting_id = $1 AND e.messages_gone = $2 AND e.attendance_gone = $3 AND ` + ended + ` = $4` + w.skipLocked + `)`,
 			forget: `DELETE FROM meeting_state WHERE meeting_id IN (SELECT e.meeting_id FROM meeting_state e WHERE e.meeting_id = $1 AND NOT e.to_sweep
@@ -165,6 +165,13 @@ func newStore(d dialect) *Store {
 
 // ended is a meeting e that was ended for everyone.
 const ended = `coalesce(e.expires_at <= e.created_at, false)`
+
+// toSweep asks for marked meetings, by how they compare to $1.
+func toSweep(w words, than string) string {
+	return `SELECT e.meeting_id, e.created_at, e.messages_gone, e.attendance_gone, ` + ended + `,
+		coalesce(e.expires_at < $2 AND NOT EXISTS (SELECT 1 FROM meetings m WHERE m.meeting_id = e.meeting_id), false), ` + w.claim + `
+		FROM (SELECT * FROM meeting_state e WHERE e.to_sweep AND e.meeting_id ` + than + ` $1 ORDER BY e.meeting_id LIMIT 16) e ORDER BY e.meeting_id`
+}
 
 // expire marks what is kept of meetings whose time for it is up.
 func expire(w words, what string) string {

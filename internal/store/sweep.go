@@ -45,7 +45,7 @@ func (s *Store) Sweep(ctx context.Context) (more bool, err error) {
 	w := &s.sweeping
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	err = s.batch(ctx, "delete what has had its time", func(b *batch) error {
+	err = s.turn(ctx, "delete what has had its time", func(b *batch) error {
 		more, err = s.sweepRounds(b, w)
 		return err
 	})
@@ -63,7 +63,7 @@ func (s *Store) sweepRounds(b *batch, w *sweeping) (more bool, err error) {
 	whole, begun := w.after == "", false // the round is; something would be lost with a meeting that fails
 	unfinished, done := false, map[string]bool{}
 	for !b.over() {
-		next, err := s.nextMarked(b, w.after)
+		next, err := s.marked(b, s.sql.toSweep, w.after)
 		if err != nil {
 			return false, err
 		}
@@ -92,10 +92,23 @@ func (s *Store) sweepRounds(b *batch, w *sweeping) (more bool, err error) {
 	return true, nil
 }
 
-// nextMarked are the meetings whose turn comes.
-func (s *Store) nextMarked(b *batch, after string) (list []marked, err error) {
+// sweepNow deletes what it can of a meeting in one batch: of most that end, everything. What is left, or fails,
+// is Sweep's.
+func (s *Store) sweepNow(ctx context.Context, meetingID string) {
+	w := &sweeping{from: map[marking]int64{}}
+	_ = s.batch(ctx, "delete what has had its time", func(b *batch) error {
+		list, err := s.marked(b, s.sql.toSweepNow, meetingID)
+		for done := len(list) == 0 || !list[0].ours; !done && err == nil && !b.over(); {
+			done, err = s.sweepOne(b, w, list[0])
+		}
+		return err
+	})
+}
+
+// marked are the meetings that a query finds, by a meeting.
+func (s *Store) marked(b *batch, text, meetingID string) (list []marked, err error) {
 	err = b.txn.run(b.ctx, nil, query{
-		statement{sql: s.sql.toSweep, args: []any{after, s.d.time(time.Now())}},
+		statement{sql: text, args: []any{meetingID, s.d.time(time.Now())}},
 		func(r row) error {
 			var m marked
 			var created time.Time

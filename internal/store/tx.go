@@ -48,6 +48,7 @@ func (s *Store) InMeeting(ctx context.Context, meetingID string, fn func(ctx con
 		return err
 	}
 	var fnErr error
+	marked := false
 	err := s.call(ctx, "change a meeting", func(bounded context.Context) error {
 		t := &Tx{s: s, caller: ctx, present: map[string]bool{}, seen: map[string]Participant{}}
 		if err := t.begin(bounded, meetingID); err != nil {
@@ -80,12 +81,15 @@ func (s *Store) InMeeting(ctx context.Context, meetingID string, fn func(ctx con
 		if err := t.txn.commit(bounded, t.queue); err != nil {
 			return err
 		}
-		committed = true
+		committed, marked = true, t.state.ToSweep
 		if len(t.events) > 0 && s.wake != nil {
 			s.wake()
 		}
 		return nil
 	})
+	if marked {
+		s.sweepNow(ctx, meetingID)
+	}
 	if fnErr != nil {
 		return fnErr
 	}
