@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"signald/internal/fault"
+	"signald/internal/protocol"
 	"signald/internal/store"
 )
 
@@ -46,7 +47,7 @@ func ItemOf(m store.Meeting) Item {
 func Filter(values url.Values) (store.AuditQuery, error) {
 	q := store.AuditQuery{
 		Country: strings.ToUpper(values.Get("country")), City: values.Get("city"),
-		Q: values.Get("q"), Cursor: values.Get("cursor"),
+		Q: protocol.Tidy(values.Get("q")), Cursor: values.Get("cursor"),
 	}
 	if c := q.Country; c != "" && (len(c) != 2 || c[0] < 'A' || c[0] > 'Z' || c[1] < 'A' || c[1] > 'Z') {
 		return q, fault.Invalid("country", "country is a code of two letters as GB.")

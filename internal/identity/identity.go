@@ -15,6 +15,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"signald/internal/fault"
+	"signald/internal/protocol"
 )
 
 // Identity is what a token says of its bearer.
@@ -185,6 +186,10 @@ func (k *Keys) Verify(token string) (*Identity, error) {
 	id := &Identity{Sub: c.Subject, Name: c.Name, Meeting: c.Meeting, Role: c.Role, Until: c.ExpiresAt.Add(leeway)}
 	if id.Sub == "" || id.Meeting == "" || !slices.Contains([]string{Guest, Cohost, Host}, id.Role) {
 		return nil, fault.New(fault.Unauthorized).WithMessage("The token lacks a sub or a meeting, or has a role that there is not.")
+	}
+	// As clients write them: a key, a sub or a name that looks like another is that one.
+	if err := protocol.Validate(&protocol.Claims{Sub: &id.Sub, Name: &id.Name, Meeting: &id.Meeting}); err != nil {
+		return nil, fault.New(fault.Unauthorized).WithMessage("The token's sub, name or meeting cannot be used here.").Because(err)
 	}
 	return id, nil
 }

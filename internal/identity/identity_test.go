@@ -147,3 +147,27 @@ func TestKeysAreReadFromAFileAndReportedAllAtOnce(t *testing.T) {
 		t.Error("a key is told")
 	}
 }
+
+// A token says who somebody is in texts of the same rules as everybody's.
+func TestTokensTextsAreTidied(t *testing.T) {
+	k := keys(t, "a:HS256:"+b64(secret))
+	verify := func(i identity.Identity) (*identity.Identity, error) {
+		token, err := k.Sign("", i, time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k.Verify(token)
+	}
+	got, err := verify(identity.Identity{Sub: "u-1\u200b", Name: "\u3164e\u0301\u00ad", Meeting: "\ufeffk\u20607f"})
+	if err != nil || got.Sub != "u-1" || got.Name != "é" || !got.Good("k7f") {
+		t.Errorf("%+q, %v", got, err)
+	}
+	for _, bad := range []identity.Identity{
+		{Sub: "\u200b", Meeting: "*"}, {Sub: "u", Name: "\u2800\u3164", Meeting: "*"}, {Sub: "u", Meeting: "\u2060"}, {Sub: "u\x00", Meeting: "*"},
+		{Sub: strings.Repeat("u", 65), Meeting: "*"}, {Sub: "u", Name: "a\u202eb", Meeting: "*"},
+	} {
+		if got, err := verify(bad); fault.CodeOf(err) != fault.Unauthorized {
+			t.Errorf("%+q is %+q, %v", bad, got, err)
+		}
+	}
+}

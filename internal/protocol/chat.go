@@ -77,7 +77,7 @@ func speech(field, s string, mayBeEmpty bool) error {
 		if unicode.IsControl(r) && r != '\n' && r != '\r' && r != '\t' || isBidiControl(r) {
 			return fault.Invalid(field, field+" contains a control character.")
 		}
-		visible = visible || !invisible(r)
+		visible = visible || shows(r)
 	}
 	if !visible {
 		return fault.Invalid(field, field+" is missing.")

@@ -74,16 +74,16 @@ func (c *Control) Validate() error {
 	return errors.Join(
 		text("meeting_id", &c.MeetingID, MaxKey),
 		text("request_id", &c.RequestID, MaxClientID),
-		optionalText("password", c.Password, MaxSecret),
-		optionalText("spotlight", c.Spotlight, MaxPeerID),
+		optional(password, "password", c.Password, MaxSecret),
+		optional(text, "spotlight", c.Spotlight, MaxPeerID),
 	)
 }
 
-func optionalText(field string, s *string, limit int) error {
+func optional(check func(string, *string, int) error, field string, s *string, limit int) error {
 	if s == nil {
 		return nil
 	}
-	return text(field, s, limit)
+	return check(field, s, limit)
 }
 
 // Actions of moderate and moderated.

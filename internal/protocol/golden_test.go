@@ -95,6 +95,9 @@ var (
 		PeerID: "p_v000000000000000", UserID: "Ada", Name: "Ada", Role: "guest", State: "online", Verified: true,
 		Media: protocol.Media{Audio: true, Video: true},
 	}
+	old = protocol.Peer{ // with the original client
+		PeerID: "p_w000000000000000", UserID: "小李", Name: "小李", Role: "guest", State: "online", Protocol: 1,
+	}
 	state  = protocol.MeetingState{Policy: policy}
 	policy = protocol.Policy{Camera: true, Speak: true, Rename: true, Chat: true, MaxPeers: 8}
 	ice    = []protocol.ICEServer{
@@ -141,14 +144,14 @@ var fromServer = map[string]any{
 	"join_response_error":    protocol.JoinFailed{Error: fault.New(fault.MeetingNotFound).Localized, Code: fault.MeetingNotFound},
 	"update_participants_v1": []any{blobs, protocol.MapRev{Rev: 3}},
 	"update_participants_v2": protocol.Update{
-		MeetingID: "K7F3", Since: 41, Rev: 44, Joined: []protocol.Peer{ada},
+		MeetingID: "K7F3", Since: 41, Rev: 44, Joined: []protocol.Peer{ada, old},
 		Changed: []protocol.Change{{
 			PeerID: king.PeerID, Name: "王", Role: "guest", State: "away",
 			Media: &protocol.Media{Audio: true, Screen: true, Hand: ptr(int64(1795248000000))},
 		}},
 		Left: []protocol.Left{{PeerID: "p_2b2b2b2b2b2b2b2b", Reason: "timeout"}},
 	},
-	"roster": protocol.Roster{OK: true, MeetingID: "K7F3", Rev: 44, Full: true, Peers: []protocol.Peer{ada}, Self: &king, Meeting: &state},
+	"roster": protocol.Roster{OK: true, MeetingID: "K7F3", Rev: 44, Full: true, Peers: []protocol.Peer{ada, old}, Self: &king, Meeting: &state},
 	"room_state": protocol.RoomState{MeetingID: "K7F3", Rev: 45, MeetingState: protocol.MeetingState{
 		Policy:   protocol.Policy{Speak: true, Rename: true, Chat: true, Lobby: true, Takeover: true, MaxPeers: 8},
 		Password: true, Attendance: true, Retention: 172800, Spotlight: &ada.PeerID,

@@ -108,6 +108,7 @@ test("what the golden messages of a host's doings say arrives", () => {
   expect(ack.past_peer_ids).toHaveLength(1);
   const roster = parseRoster(load("roster"));
   expect([roster.self?.name, roster.meeting?.spotlight]).toEqual(["王 <b>", null]);
+  expect(roster.peers.map(({ protocol }) => protocol)).toEqual([2, 1]);
   expect(parseErrorReply(load("ack_waiting"))).toMatchObject({
     code: "waiting",
     ticket: expect.stringMatching(/^w_.+\..+$/),

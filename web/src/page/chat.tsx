@@ -8,6 +8,7 @@ import { duration } from "./duration.ts";
 import { FileCard } from "./file-card.tsx";
 import { AttachButton, PreparingList } from "./file-sending.tsx";
 import { useSource } from "./hooks.ts";
+import { trimmed } from "./input.ts";
 import { notices } from "./live.ts";
 import { Panel } from "./panel.tsx";
 import type { Session } from "./session.ts";
@@ -217,7 +218,7 @@ function Composer({ session, view, to: wanted, setTo }: ComposerProps) {
 
   function send(event: Event): void {
     event.preventDefault();
-    if (text.trim() === "" || gone) return;
+    if (trimmed(text) === "" || gone) return;
     conversation.say(text, to);
     setText("");
     field.current?.focus();

@@ -5,6 +5,7 @@ import type { MediaState } from "../mesh/protocol.ts";
 import type { Quality } from "../mesh/quality.ts";
 import { Actions, HostControls, Waiting } from "./host.tsx";
 import { CameraOffIcon, HandIcon, HostIcon, MicOffIcon, QualityIcon, ShieldIcon } from "./icons.tsx";
+import { trimmed } from "./input.ts";
 import { Matrix } from "./matrix.tsx";
 import { Panel } from "./panel.tsx";
 import { CopyButton, Problem, useTask } from "./parts.tsx";
@@ -72,7 +73,7 @@ function Self({ session, view, media }: Pick<PeopleProps, "session" | "view" | "
   const may = !session.calls && (view.role !== "guest" || (view.policy?.rename ?? true));
   function submit(event: Event): void {
     event.preventDefault();
-    const wanted = (name ?? "").trim();
+    const wanted = trimmed(name ?? "");
     if (wanted === "" || wanted === view.name) {
       setName(null);
       return;

@@ -1,3 +1,5 @@
+import { trimmed, trimmedLink } from "./input.ts";
+
 /** Where the page lives: its base path is the server's to say, by <base href>. */
 export const base = new URL("./", document.baseURI).href;
 
@@ -13,7 +15,7 @@ export function keyIn(address: string): string {
   if (!address.startsWith(`${base}m/`)) return "";
   const coded = address.slice(base.length + 2).split(/[?#]/)[0] ?? "";
   try {
-    return decodeURIComponent(coded);
+    return trimmed(decodeURIComponent(coded));
   } catch {
     return "";
   }
@@ -21,6 +23,5 @@ export function keyIn(address: string): string {
 
 /** People paste links where keys are asked for. */
 export function keyFromInput(text: string): string {
-  const trimmed = text.trim();
-  return keyIn(trimmed) || trimmed;
+  return keyIn(trimmedLink(text)) || trimmed(text);
 }

@@ -5,6 +5,7 @@ import { CameraSwitch, MicSwitch } from "./controls.tsx";
 import { DevicePickers } from "./devices.tsx";
 import { usePlayback, useSource } from "./hooks.ts";
 import { identity } from "./identity.ts";
+import { trimmed } from "./input.ts";
 import { Lobby, Problem, useTask } from "./parts.tsx";
 import type { Progress, Seat } from "./session.ts";
 import { rememberedName } from "./storage.ts";
@@ -50,7 +51,7 @@ export function PreJoin({ atOnce, info, local, join, back }: PreJoinProps) {
 
   function submit(event: Event): void {
     event.preventDefault();
-    const wanted = name.trim();
+    const wanted = trimmed(name);
     setNameless(wanted === "");
     if (wanted === "") nameField.current?.focus();
     else void task.run(() => enter(wanted));
@@ -60,7 +61,7 @@ export function PreJoin({ atOnce, info, local, join, back }: PreJoinProps) {
     cancelled.current = false;
     try {
       await join(
-        { name, password, memo: memo.trim() },
+        { name, password, memo: trimmed(memo) },
         {
           waiting: (stop) =>
             setCancel(() => () => {

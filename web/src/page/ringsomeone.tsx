@@ -2,6 +2,7 @@ import { useRef, useState } from "preact/hooks";
 import type { Calls, Outgoing } from "../mesh/calls.ts";
 import { useSource } from "./hooks.ts";
 import { identity } from "./identity.ts";
+import { trimmed } from "./input.ts";
 import { rememberRung, rungBefore } from "./storage.ts";
 import { newsOf, texts } from "./texts.ts";
 
@@ -14,7 +15,7 @@ export function RingSomeone({ calls }: { calls: Calls }) {
   const self = identity.claims()?.sub;
   function submit(event: Event): void {
     event.preventDefault();
-    const wanted = sub.trim();
+    const wanted = trimmed(sub);
     field.current?.focus();
     setProblem(wanted === self ? texts.ring.thatIsYou : "");
     if (wanted === "" || wanted === self) return;

@@ -1,6 +1,7 @@
 import { useRef, useState } from "preact/hooks";
 import { duration } from "./duration.ts";
 import { useHeadingFocus } from "./hooks.ts";
+import { trimmed } from "./input.ts";
 import { Lobby, Problem, useTask } from "./parts.tsx";
 import { keyFromInput } from "./place.ts";
 import { texts } from "./texts.ts";
@@ -44,7 +45,7 @@ function NewMeeting({ create }: Pick<StartProps, "create">) {
       class="card"
       onSubmit={(event) => {
         event.preventDefault();
-        void task.run(() => create(name.trim(), keepS));
+        void task.run(() => create(trimmed(name), keepS));
       }}
     >
       <h2>{texts.newMeeting}</h2>
