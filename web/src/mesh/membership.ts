@@ -96,6 +96,7 @@ export function createMembership(options: MembershipOptions): Membership {
   let place: Place | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let attempts = 0;
+  let stopped = false;
 
   async function comeBack(): Promise<void> {
     clearTimeout(timer);
@@ -171,7 +172,7 @@ export function createMembership(options: MembershipOptions): Membership {
         } catch (error) {
           // The answer was lost: by the attempt the server gives it again, and nobody is there twice.
           const code = codeOf(error);
-          if (asks >= maxAsks || (code !== "disconnected" && code !== "timeout")) throw error;
+          if (stopped || asks >= maxAsks || (code !== "disconnected" && code !== "timeout")) throw error;
           await connected(signaling);
         }
       }
@@ -196,7 +197,10 @@ export function createMembership(options: MembershipOptions): Membership {
       if (request) request = { ...request, name };
     },
 
-    stop: () => clearTimeout(timer),
+    stop() {
+      stopped = true;
+      clearTimeout(timer);
+    },
   };
 }
 
@@ -213,6 +217,9 @@ function connected(signaling: Signaling): Promise<void> {
       signaling.on("refused", ({ code }) => {
         refusal = code;
         if (hopeless.has(code)) giveUp();
+      }),
+      signaling.on("lost", ({ final }) => {
+        if (final) giveUp();
       }),
     ];
     function forget(): void {

@@ -704,6 +704,20 @@ test("a refused connection is seen while one joins for the first time, too", asy
   expect(await joining).toBe("too_many_from_ip");
 });
 
+test("who thinks better of waiting in the lobby is out at once", async () => {
+  const { mesh, server } = setup();
+  server.answers.join = () => new SignalError({ code: "waiting", message: "", ticket: "t" });
+  server.up();
+  const joining = mesh.join({ meetingId: "key", name: "Me" }).catch((error) => error.code);
+  await settle();
+  expect(mesh.view().status).toBe("waiting");
+  vi.spyOn(server.signaling, "close").mockImplementation(() =>
+    server.emit("lost", { final: true, since: 0 }),
+  );
+  expect(mesh.leave()).toEqual({ meeting_id: "key", ticket: "t" });
+  expect(await joining).toBe("disconnected");
+});
+
 test("a join whose answer is lost is asked for again by the same attempt", async () => {
   const { mesh, server } = setup();
   let asks = 0;

@@ -6,6 +6,7 @@ import { type Calls, createCalls, type Incoming, type Outcome } from "../mesh/ca
 import { createEvents } from "../mesh/events.ts";
 import { createSignaling, openSocket, type Signaling } from "../mesh/signaling.ts";
 import { identity } from "./identity.ts";
+import { watchNetwork } from "./network.ts";
 import { base } from "./place.ts";
 
 /** `free`: rings. `busy`: answers so by itself. `off`: another connection of this page sees to it. */
@@ -13,6 +14,7 @@ export type Presence = "free" | "busy" | "off";
 
 interface Line {
   token: string;
+  stopWatching(): void;
   signaling: Signaling;
   calls: Calls;
 }
@@ -37,6 +39,7 @@ function createPhone() {
   function hangUp(): void {
     const old = line;
     line = undefined;
+    old?.stopWatching();
     old?.calls.close();
     old?.signaling.close();
   }
@@ -44,7 +47,7 @@ function createPhone() {
   function pickUp(token: string): void {
     const signaling = createSignaling(openSocket(base, token));
     const calls = createCalls(signaling);
-    line = { token, signaling, calls };
+    line = { token, signaling, calls, stopWatching: watchNetwork(signaling.check) };
     signaling.on("ready", ({ sub }) => {
       refused = sub === undefined;
       changed();
