@@ -151,7 +151,8 @@ func (s *Service) Invite(c Call, caller Device, answer func(id string, err error
 	c.ID = s.node + "/" + newID()
 	one := &call{Call: c, caller: caller, until: time.Now().Add(RingFor), answer: func(err error) { answer(c.ID, err) }}
 	s.mu.Lock()
-	n := 0
+	older := s.sameLocked(c)
+	n := -len(older)
 	for _, other := range s.calls {
 		if other.FromSub == c.FromSub {
 			n++
@@ -166,6 +167,7 @@ func (s *Service) Invite(c Call, caller Device, answer func(id string, err error
 	one.expire = time.AfterFunc(RingFor, func() { s.end(c.ID, NoAnswer, "") })
 	s.calls[c.ID] = one
 	s.mu.Unlock()
+	s.cancel(older)
 	s.tell("", message{Kind: ring, Call: c})
 	s.ring(s.node, c, "")
 }
@@ -184,6 +186,28 @@ func (s *Service) ringAgain(node, sub, device string) {
 	s.mu.Unlock()
 	for _, c := range on {
 		s.reply(node, message{Kind: ring, Call: c, By: device})
+	}
+}
+
+// same reports whether two calls are one, whose caller asks again: the answer was lost.
+func (c Call) same(other Call) bool {
+	return c.FromSub == other.FromSub && c.ToSub == other.ToSub && c.MeetingID == other.MeetingID
+}
+
+// sameLocked are the calls of this node that are the same as a newer one, which ends them: nobody is rung
+// twice at a time.
+func (s *Service) sameLocked(newer Call) (older []string) {
+	for id, c := range s.calls {
+		if c.same(newer) {
+			older = append(older, id)
+		}
+	}
+	return older
+}
+
+func (s *Service) cancel(callIDs []string) {
+	for _, id := range callIDs {
+		s.end(id, Cancelled, "")
 	}
 }
 
@@ -370,6 +394,10 @@ func (s *Service) take(node string, m message) {
 	case ring:
 		if m.By == "" && node != s.node { // a call that begins, at another node
 			s.invites.Charge(limits.Spent{Owner: limits.Person, Key: m.Call.FromSub, Tokens: 1})
+			s.mu.Lock()
+			older := s.sameLocked(m.Call)
+			s.mu.Unlock()
+			s.cancel(older)
 		}
 		s.ring(node, m.Call, m.By)
 	case seek:

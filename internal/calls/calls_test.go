@@ -229,7 +229,7 @@ func TestNobodyRingsOrIsRungAfterTheTokenHasExpired(t *testing.T) {
 		h.invite("bob")
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if fault.CodeOf(h.err) != fault.PeerGone {
+		if h.b2.heard(t, "handled cancelled"); fault.CodeOf(h.err) != fault.PeerGone {
 			t.Errorf("%v", h.err)
 		}
 		h.b2.expired, h.a.expired = false, true
@@ -277,6 +277,32 @@ func TestCallEndsWithItsCallerOrItsTime(t *testing.T) {
 			h.a.heard(t, "told "+string(want))
 			h.b1.heard(t, "handled "+string(want))
 			h.b2.heard(t, "handled "+string(want))
+		})
+	}
+}
+
+// The answer to an invite is lost: its caller asks again, on another connection, at whatever node.
+func TestCallAskedForAgainRingsOnceAtATime(t *testing.T) {
+	for _, node := range []string{"n1", "n2"} {
+		synctest.Test(t, func(t *testing.T) {
+			h := ringing(t)
+			again := &device{id: "a again"}
+			leave := h.nodes[node].Register("ada", again)
+			h.nodes[node].Invite(calls.Call{MeetingID: "k", FromSub: "ada", FromName: "Ada", ToSub: "bob"}, again, func(id string, err error) { h.id, h.err = id, err })
+			synctest.Wait()
+			h.a.heard(t, "told cancelled")
+			for _, d := range []*device{h.b1, h.b2} {
+				slices.Sort(d.told) // nodes tell in no order here
+				d.heard(t, "handled cancelled", "rings")
+			}
+			h.leave() // the connection of the lost answer is found dead
+			if err := h.nodes["n2"].Answer(h.id, "bob", h.b2, calls.Accepted); err != nil || h.err != nil {
+				t.Error(err, h.err)
+			}
+			synctest.Wait()
+			again.heard(t, "told accepted")
+			h.b1.heard(t, "handled accepted")
+			leave()
 		})
 	}
 }
