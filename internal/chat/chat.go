@@ -77,6 +77,14 @@ func (s *Service) Say(ctx context.Context, seat *participants.Seat, c *protocol.
 		if p.Role == participants.Guest && !tx.State().Policy.Chat {
 			return fault.New(fault.Forbidden).WithMessage("The host has switched the chat off.")
 		}
+		before, err := tx.SaidBefore(ctx, p, c.ClientID)
+		if err == nil {
+			m = before
+			return nil
+		}
+		if !errors.Is(err, store.ErrMessageNotFound) {
+			return err
+		}
 		m.Name = p.Name
 		return tx.Say(&m)
 	})

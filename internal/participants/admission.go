@@ -34,7 +34,8 @@ type admission struct {
 
 	role string // that a token gives; empty: nobody vouches
 
-	askedAgain bool // it may be that of an answer which was lost: the attempt says whose seat it is
+	askedAgain bool // the attempt is looked for among the seats: its answer may have been lost
+	entered    bool // the ticket is that of a place in the lobby, which the join leaves
 
 	// what was decided: a place in the lobby, or a seat
 	waits    *store.Waiting
@@ -56,6 +57,7 @@ func (a *admission) decide(ctx context.Context, tx *store.Tx) error {
 	if a.askedAgain {
 		return a.resume(ctx, tx, a.attempt())
 	}
+	a.entered = false
 	if a.join.ResumeToken != "" && a.join.Version >= 2 {
 		return a.resume(ctx, tx, a.join.ResumeToken)
 	}
@@ -83,9 +85,7 @@ func (a *admission) decide(ctx context.Context, tx *store.Tx) error {
 		PeerID: a.peerID, MeetingID: a.join.MeetingID, UserID: a.join.UserID, Name: a.join.Name,
 		Role: Guest, Fingerprint: a.join.Fingerprint, JoinedAt: time.Now(), AdmissionHash: a.admission, Verified: a.role != "",
 	}
-	if a.join.Attempt != "" && a.join.Version >= 2 {
-		a.who.PreviousHash = HashSecret(a.attempt())
-	}
+	a.who.PreviousHash = a.firstPrevious()
 	if a.role != "" {
 		a.who.Role = a.role
 	}
@@ -126,10 +126,17 @@ func (a *admission) makeRoom(ctx context.Context, tx *store.Tx, isHost bool) err
 			return err
 		}
 	}
-	if tx.Count() >= limit {
+	if tx.Count() < limit {
+		return nil
+	}
+	lost, err := a.unanswered(ctx, tx)
+	if err != nil {
+		return err
+	}
+	if lost == nil {
 		return fault.New(fault.MeetingFull)
 	}
-	return nil
+	return a.drop(ctx, tx, *lost)
 }
 
 // dropOwnAway takes out a guest of the same network that is away, if there are more than its share.
@@ -141,6 +148,9 @@ func (a *admission) dropOwnAway(ctx context.Context, tx *store.Tx) error {
 	network := store.Network(a.conn.IP)
 	var away []store.Participant
 	for _, p := range everyone {
+		if a.isOurs(p) {
+			return errAsksAgain
+		}
 		if p.State == store.Away && p.Role == Guest && !p.Verified && p.AwaySince != nil && network != "" && store.Network(p.IP) == network {
 			away = append(away, p)
 		}
@@ -148,8 +158,12 @@ func (a *admission) dropOwnAway(ctx context.Context, tx *store.Tx) error {
 	if len(away) < max(2, tx.State().Policy.MaxPeers/awayShare) {
 		return nil
 	}
-	oldest := slices.MinFunc(away, func(p, q store.Participant) int { return p.AwaySince.Compare(*q.AwaySince) })
-	left, err := takeOut(ctx, tx, oldest, ReasonTimeout, nil)
+	return a.drop(ctx, tx, slices.MinFunc(away, func(p, q store.Participant) int { return p.AwaySince.Compare(*q.AwaySince) }))
+}
+
+// drop takes out a participant that is away, for this one.
+func (a *admission) drop(ctx context.Context, tx *store.Tx, p store.Participant) error {
+	left, err := takeOut(ctx, tx, p, ReasonTimeout, nil)
 	a.changes = append(a.changes, left...)
 	a.state = *tx.State()
 	return err
@@ -194,7 +208,11 @@ func (a *admission) mayEnter(ctx context.Context, tx *store.Tx) error {
 		return fault.New(fault.MeetingLocked)
 	}
 	if a.join.JoinType != 2 && tx.Count() >= st.Policy.MaxPeers { // before the password, which is expensive to check
-		return fault.New(fault.MeetingFull)
+		if lost, err := a.unanswered(ctx, tx); err != nil {
+			return err
+		} else if lost == nil {
+			return fault.New(fault.MeetingFull)
+		}
 	}
 	if a.role == "" { // a token stands for the password
 		if err := a.password(st); err != nil {
@@ -286,7 +304,7 @@ func (a *admission) resume(ctx context.Context, tx *store.Tx, token string) erro
 	if a.past, err = tx.PastSeats(ctx, p); err != nil {
 		return err
 	}
-	if a.join.Attempt != "" && sameHash(p.AdmissionHash, HashSecret(a.firstAdmission())) {
+	if a.attempt() != "" && sameHash(p.AdmissionHash, HashSecret(a.firstAdmission())) {
 		a.admissionToken = a.firstAdmission() // the answer that had it was lost
 	}
 	if p.State == store.Returning || a.join.Fresh {
@@ -315,10 +333,16 @@ func (a *admission) secondLogin(ctx context.Context, tx *store.Tx, isHost bool) 
 		same = slices.DeleteFunc(same, func(p store.Participant) bool { return !p.Verified })
 	}
 	if len(same) > 0 && a.join.JoinType == 1 {
+		if len(same) == 1 && a.isUnanswered(same[0]) {
+			return false, a.drop(ctx, tx, same[0])
+		}
 		return false, fault.New(fault.UserInUse)
 	}
 	for _, p := range same {
-		if !isHost && !verified && (a.join.ResumeToken == "" || !hasToken(p, HashSecret(a.join.ResumeToken))) {
+		if a.isOurs(p) {
+			return false, errAsksAgain
+		}
+		if !isHost && !verified && !a.isUnanswered(p) && (a.join.ResumeToken == "" || !hasToken(p, HashSecret(a.join.ResumeToken))) {
 			return false, fault.New(fault.Forbidden).WithMessage("Replacing someone needs the resume token of that connection, or the host key.")
 		}
 		left, err := takeOut(ctx, tx, p, ReasonReplaced, nil)

@@ -2,6 +2,8 @@ package participants_test
 
 import (
 	"context"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -176,8 +178,8 @@ func TestRequestAskedAgainIsNotDoneTwice(t *testing.T) {
 			t.Error("a kick is done twice, or not at all")
 		}
 		kick.RequestID = "" // of a client that names no requests
-		if did(kick) {
-			t.Error("it has no name")
+		if !did(kick) {
+			t.Error("a kick without a name is done twice")
 		}
 		for i := range 20 {
 			off := i%2 == 0
@@ -188,6 +190,205 @@ func TestRequestAskedAgainIsNotDoneTwice(t *testing.T) {
 		if n := len(strings.Split(p.Requests, "\n")); n != 8 {
 			t.Errorf("%d requests are remembered", n)
 		}
+	})
+}
+
+// Clients that name no requests ask again, too.
+func TestModerationAskedAgainWithoutANameChangesNothing(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		create(t, db, "k", withLobby)
+		s := serve(t, db)
+		host := s.host()
+		s.ip = netip.MustParseAddr("198.51.100.7")
+		enter := func(user string) guest {
+			w := s.knock(protocol.Join{UserID: user})
+			must(t, s.moderate(host, protocol.Moderate{Action: "admit"}))
+			return s.join(protocol.Join{UserID: user, Ticket: w.Wait.Ticket})
+		}
+		kicked, banned, cohost := enter("kicked"), enter("banned"), enter("cohost")
+		w := s.knock(protocol.Join{UserID: "denied"})
+		ticket, _, _ := strings.Cut(w.Wait.Ticket, ".")
+
+		for _, m := range []protocol.Moderate{
+			{Action: "kick", PeerID: kicked.Seat.PeerID},
+			{Action: "ban", PeerID: banned.Seat.PeerID},
+			{Action: "promote", PeerID: cohost.Seat.PeerID},
+			{Action: "deny", Ticket: ticket},
+		} {
+			must(t, s.moderate(host, m))
+			before, err := db.Bans(bg, "k")
+			must(t, err)
+			rev := roster(host).Rev
+			again := false
+			must(t, s.Moderate(bg, host.Seat, &m, func(a bool) { again = a }))
+			after, err := db.Bans(bg, "k")
+			must(t, err)
+			if !again || !slices.Equal(before, after) || roster(host).Rev != rev {
+				t.Errorf("%s: said again to be done before: %v; %+v became %+v; rev %d to %d", m.Action, again, before, after, rev, roster(host).Rev)
+			}
+		}
+		// A ban after a kick is another request.
+		must(t, s.moderate(host, protocol.Moderate{Action: "ban", PeerID: kicked.Seat.PeerID}))
+		must(t, s.moderate(host, protocol.Moderate{Action: "kick", PeerID: banned.Seat.PeerID}))
+		bans, err := db.Bans(bg, "k")
+		must(t, err)
+		for _, b := range bans {
+			if b.PeerID != ticket && b.Kind != store.Banned {
+				t.Errorf("%s is %s", b.UserID, b.Kind)
+			}
+		}
+		must(t, s.moderate(host, protocol.Moderate{Action: "demote", PeerID: cohost.Seat.PeerID}))
+		wantCode(t, "kick of a ticket", s.moderate(host, protocol.Moderate{Action: "kick", PeerID: ticket}), fault.PeerGone)
+	})
+}
+
+// A client that knows no attempts has its ticket.
+func TestTicketWhoseAnswerIsLostGivesTheSameSeat(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		create(t, db, "k", withLobby)
+		s, other := serve(t, db), serve(t, db, named("n2"))
+		host := s.host()
+		wait := s.knock(protocol.Join{UserID: "new"})
+		must(t, s.moderate(host, protocol.Moderate{Action: "admit"}))
+		j := protocol.Join{UserID: "new", Ticket: wait.Wait.Ticket}
+		lost := s.lose(j)
+		for _, lobby := range []bool{true, false} {
+			set(t, db, "k", func(st *store.State) { st.Policy.Lobby = lobby })
+			back := other.lose(j)
+			if back.Wait != nil || back.Seat.PeerID != lost.Seat.PeerID || back.AdmissionToken != lost.AdmissionToken || lost.AdmissionToken == "" {
+				t.Errorf("asked again, lobby %v: %+v, was %+v", lobby, back.Joined, lost.Joined)
+			}
+		}
+		back := s.join(j)
+		s.Confirmed(back.Seat)
+		s.sweep()
+		set(t, db, "k", func(st *store.State) { st.Policy.Lobby = true })
+		if again := s.join(j); again.Wait == nil {
+			t.Error("a ticket whose answer was confirmed lets in a second one")
+		}
+		// It is no secret before the lobby has given it.
+		set(t, db, "k", func(st *store.State) { st.Policy.Lobby = false })
+		a, b := s.join(protocol.Join{Ticket: "made up"}), s.join(protocol.Join{Ticket: "made up"})
+		if a.Seat.PeerID == b.Seat.PeerID {
+			t.Error("a ticket of somebody's making is a seat")
+		}
+	})
+}
+
+func TestSeatWithoutAnAnswerGivesWayToItsPerson(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		create(t, db, "k", func(m *store.NewMeeting) { m.Policy.MaxPeers, m.PasswordHash = 2, hashOf(t, "secret") })
+		s := serve(t, db)
+		here := netip.MustParseAddr("198.51.100.7")
+		s.ip = here
+		watch := s.join(protocol.Join{UserID: "watch", HostKey: hostKey})
+		j := protocol.Join{UserID: "a", Password: "secret"}
+		lost := s.lose(j)
+
+		full := func(j protocol.Join) { t.Helper(); s.refused(j, fault.MeetingFull) }
+		full(protocol.Join{UserID: "b", Password: "secret"})
+		s.ip = netip.MustParseAddr("198.51.100.8")
+		full(j)
+		s.ip = here
+		s.refused(protocol.Join{UserID: "a", Password: "wrong"}, fault.BadPassword)
+		if p, there := row(t, db, lost.Seat.PeerID); !there || p.State != store.Away {
+			t.Error("the seat is gone before anybody has come for it")
+		}
+
+		for _, how := range []int{0, 1, 2} {
+			j.JoinType = how
+			back := s.join(j)
+			want := map[int]string{0: participants.ReasonTimeout, 1: participants.ReasonTimeout, 2: participants.ReasonReplaced}[how]
+			eventually(t, "the other sees it leave", func() bool { r, _ := watch.left(lost.Seat.PeerID); return r == want })
+			if n := len(rows(t, db, "k")); n != 2 {
+				t.Errorf("join type %d: %d in the meeting", how, n)
+			}
+			s.Disconnected(bg, back.Seat, "")
+			lost = back
+		}
+		// A client that has the token of the seat keeps it.
+		j.JoinType = 0
+		back := s.lose(protocol.Join{ResumeToken: lost.ResumeToken})
+		full(j)
+		back = s.join(protocol.Join{ResumeToken: lost.ResumeToken})
+		s.Confirmed(back.Seat)
+		s.sweep()
+		s.Disconnected(bg, back.Seat, "")
+		full(j)
+		s.join(protocol.Join{ResumeToken: back.ResumeToken})
+	})
+}
+
+func TestAttemptKeepsItsSeatWhateverElseTheJoinAsksFor(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		create(t, db, "k", func(m *store.NewMeeting) { m.Policy.MaxPeers = 4 })
+		s := serve(t, db)
+		s.ip = netip.MustParseAddr("198.51.100.7")
+		for _, j := range []protocol.Join{
+			{UserID: "host", HostKey: hostKey, JoinType: 2, Attempt: attempt + "1"},
+			{UserID: "guest", Attempt: attempt + "2"},
+			{UserID: "guest", Attempt: attempt + "3"}, // those of its network who are away have their share of the seats
+		} {
+			lost := s.lose(j)
+			if back := s.lose(j); back.Seat.PeerID != lost.Seat.PeerID {
+				t.Errorf("%s came back as another one", j.UserID)
+			}
+		}
+		if n := len(rows(t, db, "k")); n != 3 {
+			t.Errorf("%d in the meeting", n)
+		}
+	})
+}
+
+func TestPreviousTokenIsGoodForAllThatTheNextOneIs(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		create(t, db, "k")
+		s := serve(t, db)
+		watch := s.join(protocol.Join{UserID: "watch"})
+		first := s.join(protocol.Join{UserID: "host", HostKey: hostKey})
+		lost := s.join(protocol.Join{ResumeToken: first.ResumeToken})
+		for _, token := range []string{first.ResumeToken, lost.ResumeToken} {
+			if k, p, err := s.Authenticate(bg, token); err != nil || k != "k" || p != first.Seat.PeerID {
+				t.Errorf("%s of %s: %v", p, k, err)
+			}
+			must(t, s.MayResume(bg, token))
+			must(t, s.AuthorizeHost(bg, "k", token))
+		}
+		// The page before a reload says late that it goes; one that leaves means it.
+		wantCode(t, "late beacon", s.LeaveByToken(bg, first.Seat.PeerID, first.ResumeToken, true), fault.NotJoined)
+		must(t, s.LeaveByToken(bg, first.Seat.PeerID, first.ResumeToken, false))
+		eventually(t, "it has left", func() bool { r, _ := watch.left(first.Seat.PeerID); return r == participants.ReasonLeave })
+
+		// A participant of protocol 1 that has come back so is replaced by either token.
+		g := s.join(protocol.Join{UserID: "g"})
+		back := s.lose(protocol.Join{ResumeToken: g.ResumeToken})
+		one := s.join(protocol.Join{UserID: "g", Version: 1, JoinType: 2, ResumeToken: g.ResumeToken})
+		eventually(t, "it is replaced", func() bool { r, _ := watch.left(back.Seat.PeerID); return r == participants.ReasonReplaced })
+		if !one.Seat.Seated() {
+			t.Error("nobody is there in its place")
+		}
+	})
+}
+
+func TestTokenOfAPageOnItsWayBackIsGood(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		create(t, db, "k")
+		s := serve(t, db)
+		s.join(protocol.Join{UserID: "watch"})
+		g := s.join(protocol.Join{UserID: "g", HostKey: hostKey})
+		must(t, s.Leave(bg, g.Seat, true))
+		must(t, s.MayResume(bg, g.ResumeToken))
+		_, _, err := s.Authenticate(bg, g.ResumeToken)
+		wantCode(t, "ICE servers", err, fault.Unauthorized)
+		wantCode(t, "attendees", s.AuthorizeHost(bg, "k", g.ResumeToken), fault.Unauthorized)
+		for range 3 { // its answers get lost
+			s.lose(protocol.Join{ResumeToken: g.ResumeToken, Fresh: true})
+		}
+		must(t, s.MayResume(bg, g.ResumeToken))
+		if back := s.join(protocol.Join{ResumeToken: g.ResumeToken, Fresh: true}); back.Seat.PeerID != g.Seat.PeerID || back.Seat.Role != participants.Host {
+			t.Errorf("came back as %s, %s", back.Seat.PeerID, back.Seat.Role)
+		}
+		wantCode(t, "unknown", s.MayResume(bg, "rt_unknown"), fault.ResumeExpired)
 	})
 }
 

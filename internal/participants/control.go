@@ -18,6 +18,7 @@ type ruling struct {
 	tx      *store.Tx
 	by      store.Participant
 	changes []rooms.Change
+	again   bool // it was done before: the answer was lost, and nothing is done
 }
 
 // requestsKept is how many of a participant's last requests are known by their names.
@@ -47,7 +48,6 @@ var errGuest = fault.New(fault.Forbidden).WithMessage("Only the host may do this
 // and unmade.
 func (s *Service) rule(ctx context.Context, seat *Seat, request string, committed func(again bool), f func(context.Context, *ruling) error) error {
 	var r *ruling
-	again := false
 	err := s.store.InMeeting(ctx, seat.MeetingID, func(ctx context.Context, tx *store.Tx) error {
 		by, err := tx.ByPeer(ctx, seat.PeerID)
 		if err != nil {
@@ -57,7 +57,7 @@ func (s *Service) rule(ctx context.Context, seat *Seat, request string, committe
 			return rooms.ErrSeatTaken
 		}
 		r = &ruling{tx: tx, by: by}
-		if again = wasRequested(by, request); again {
+		if r.again = wasRequested(by, request); r.again {
 			return nil
 		}
 		if !rooms.Leads(by.Role) {
@@ -74,7 +74,7 @@ func (s *Service) rule(ctx context.Context, seat *Seat, request string, committe
 	if err != nil {
 		return s.settle(ctx, seat.MeetingID, nil, err)
 	}
-	committed(again)
+	committed(r.again)
 	return s.settle(ctx, seat.MeetingID, r.changes, nil)
 }
 
@@ -206,6 +206,8 @@ func (s *Service) AuthorizeHost(ctx context.Context, meetingID, secret string) e
 		return fault.New(fault.Unauthorized)
 	case err != nil:
 		return translate(err)
+	case p.State == store.Returning:
+		return fault.New(fault.Unauthorized)
 	case p.MeetingID != meetingID || !rooms.Leads(p.Role):
 		return errGuest
 	}

@@ -54,14 +54,17 @@ func (s *Service) Disconnected(ctx context.Context, seat *Seat, reason string) {
 // LeaveByToken is Leave for who has no connection to say it on: a page that is
 // being closed, or reloaded.
 func (s *Service) LeaveByToken(ctx context.Context, peerID, token string, mayReturn bool) error {
-	p, err := s.store.ParticipantByResume(ctx, HashSecret(token))
-	// The page that had the token before may say so late, when the next one is there already.
-	late := err == nil && p.State == store.Online && !sameHash(p.ResumeHash, HashSecret(token))
-	if errors.Is(err, store.ErrParticipantNotFound) || err == nil && p.PeerID != peerID || late {
+	hash := HashSecret(token)
+	p, err := s.store.ParticipantByResume(ctx, hash)
+	switch {
+	case errors.Is(err, store.ErrParticipantNotFound):
 		return fault.New(fault.NotJoined)
-	}
-	if err != nil {
+	case err != nil:
 		return translate(err)
+	case p.PeerID != peerID, p.State == store.Returning:
+		return fault.New(fault.NotJoined)
+	case mayReturn && p.State == store.Online && !sameHash(p.ResumeHash, hash):
+		return fault.New(fault.NotJoined) // of a page whose reload was faster: it is here already
 	}
 	return s.depart(ctx, departure{meetingID: p.MeetingID, peerID: p.PeerID, connID: p.ConnID, reason: ReasonLeave, kept: mayReturn})
 }
@@ -120,13 +123,22 @@ func end(ctx context.Context, tx *store.Tx) ([]rooms.Change, error) {
 	return changes, nil
 }
 
-// Authenticate finds whose resume token this is; it stays good.
+// Authenticate finds the participant of a resume token, which stays good.
 func (s *Service) Authenticate(ctx context.Context, token string) (meetingID, peerID string, err error) {
 	p, err := s.store.ParticipantByResume(ctx, HashSecret(token))
-	if errors.Is(err, store.ErrParticipantNotFound) {
+	if errors.Is(err, store.ErrParticipantNotFound) || err == nil && p.State == store.Returning {
 		return "", "", fault.New(fault.Unauthorized)
 	}
 	return p.MeetingID, p.PeerID, translate(err)
+}
+
+// MayResume checks that a seat is kept for the holder of a resume token.
+func (s *Service) MayResume(ctx context.Context, token string) error {
+	_, err := s.store.ParticipantByResume(ctx, HashSecret(token))
+	if errors.Is(err, store.ErrParticipantNotFound) {
+		return fault.New(fault.ResumeExpired)
+	}
+	return translate(err)
 }
 
 // depart writes a departure down and tells the room. It concerns one connection's

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"signald/internal/fault"
@@ -53,6 +52,7 @@ func (a *admission) lobby(ctx context.Context, tx *store.Tx) error {
 	w, known := a.place(waiting)
 	if known && w.State == store.Admitted {
 		a.join.UserID, a.join.Name = w.UserID, w.Name // the person that the host has let in
+		a.entered = true
 		a.admissionToken = a.firstAdmission()
 		a.admission = HashSecret(a.admissionToken)
 		tx.Admit(a.admission, untilIn(tx.State(), time.Now().Add(admittedFor)))
@@ -74,60 +74,24 @@ func (a *admission) lobby(ctx context.Context, tx *store.Tx) error {
 	return tx.Wait(w)
 }
 
-// seatedBefore refuses a place to a client that has been let in, and has not got the answer: it is to have its seat.
-func (a *admission) seatedBefore(ctx context.Context, tx *store.Tx) error {
-	if a.join.Attempt == "" {
-		return nil
-	}
-	_, err := tx.ByResume(ctx, HashSecret(a.attempt()))
-	switch {
-	case err == nil:
-		return fault.New(fault.Waiting)
-	case errors.Is(err, store.ErrParticipantNotFound):
-		return nil
-	default:
-		return err
-	}
-}
-
 // place finds the place that the join's ticket is for.
 func (a *admission) place(waiting []store.Waiting) (store.Waiting, bool) {
-	if a.join.Ticket == "" && a.join.Attempt != "" { // the answer with the ticket may have been lost
-		_, a.join.Ticket = a.firstTicket()
+	ticket := a.join.Ticket
+	if ticket == "" && a.join.Attempt != "" { // the answer with the ticket may have been lost
+		_, ticket = a.firstTicket()
 	}
-	if a.join.Ticket == "" {
+	if ticket == "" {
 		return store.Waiting{}, false
 	}
-	hash := HashSecret(a.join.Ticket)
+	hash := HashSecret(ticket)
 	for _, w := range waiting {
 		// A token's owner does not enter as another person that the host has seen.
 		if sameHash(w.TicketHash, hash) && (a.conn.Identity == nil || w.UserID == a.join.UserID) {
-			a.ticket = a.join.Ticket
+			a.ticket = ticket
 			return w, true
 		}
 	}
 	return store.Waiting{}, false
-}
-
-// attempt is the client's name for this attempt to join this meeting.
-func (a *admission) attempt() string { return a.join.MeetingID + "\x00" + a.join.Attempt }
-
-// Secrets of a client that has named its attempt are made from it, so that a client which asks again gets
-// the same ones.
-func (a *admission) firstAdmission() string {
-	if a.join.Attempt == "" {
-		return newAdmissionToken()
-	}
-	return "at_" + derived(a.attempt(), "admission")
-}
-
-func (a *admission) firstTicket() (id, ticket string) {
-	if a.join.Attempt == "" {
-		id = newTicketID()
-		return id, newTicket(id)
-	}
-	id = "w_" + strings.ToLower(derived(a.attempt(), "ticket id"))[:16]
-	return id, id + "." + derived(a.attempt(), "ticket")
 }
 
 func (a *admission) newPlace(waiting []store.Waiting) (store.Waiting, error) {
@@ -159,9 +123,12 @@ func (a *admission) leaveLobby(ctx context.Context, tx *store.Tx) error {
 	if err != nil {
 		return err
 	}
-	if w, known := a.place(waiting); known {
-		a.outOfLobby(tx, w)
+	w, known := a.place(waiting)
+	if !known {
+		return a.seatedBefore(ctx, tx)
 	}
+	a.entered = true
+	a.outOfLobby(tx, w)
 	return nil
 }
 
@@ -283,7 +250,11 @@ func (r *ruling) deny(ctx context.Context, m *protocol.Moderate) error {
 		return err
 	}
 	if denied == nil {
-		return errNotWaiting
+		_, r.again, err = r.banOf(ctx, m.Ticket)
+		if err == nil && !r.again {
+			err = errNotWaiting
+		}
+		return err
 	}
 	now := time.Now()
 	return r.tx.Ban(store.Ban{

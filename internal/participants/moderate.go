@@ -3,6 +3,7 @@ package participants
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"signald/internal/fault"
@@ -101,22 +102,36 @@ func (r *ruling) remove(ctx context.Context, m *protocol.Moderate) error {
 	})
 }
 
-// removeAgain is for a person that was removed before: who was kicked can be banned, and
-// what was done is not done again.
+// removeAgain is remove for a participant that was removed before. A ban may follow a kick; the same
+// again is the request whose answer was lost, and changes nothing.
 func (r *ruling) removeAgain(ctx context.Context, m *protocol.Moderate, kind string) error {
+	b, removed, err := r.banOf(ctx, m.PeerID)
+	switch {
+	case err != nil:
+		return err
+	case !removed, kind == store.Kicked && b.Kind == store.Denied:
+		return fault.New(fault.PeerGone)
+	case kind == store.Kicked || b.Kind == store.Banned:
+		r.again = true
+		return nil
+	}
+	b.Kind, b.At = store.Banned, time.Now()
+	b.Until = r.until(b.At, banFor)
+	r.changes = append(r.changes, rooms.Change{Rev: r.tx.NextRev(), Kind: rooms.Ruled, Notice: r.notice(m)})
+	return r.tx.Ban(b)
+}
+
+// banOf finds what keeps the participant of a peer id, or of a ticket, out.
+func (r *ruling) banOf(ctx context.Context, peerID string) (b store.Ban, found bool, err error) {
 	bans, err := r.tx.Bans(ctx)
 	if err != nil {
-		return err
+		return b, false, err
 	}
-	for _, b := range bans {
-		if b.PeerID == m.PeerID {
-			b.Kind, b.At = store.Banned, time.Now()
-			b.Until = r.until(b.At, banFor)
-			r.changes = append(r.changes, rooms.Change{Rev: r.tx.NextRev(), Kind: rooms.Ruled, Notice: r.notice(m)})
-			return r.tx.Ban(b)
-		}
+	i := slices.IndexFunc(bans, func(b store.Ban) bool { return b.PeerID == peerID })
+	if i < 0 {
+		return b, false, nil
 	}
-	return fault.New(fault.PeerGone)
+	return bans[i], true, nil
 }
 
 func (r *ruling) unban(ctx context.Context, m *protocol.Moderate) error {
@@ -165,9 +180,13 @@ func (r *ruling) appoint(ctx context.Context, m *protocol.Moderate) error {
 	if err != nil {
 		return err
 	}
+	was := p.Role
 	p.Role = Guest
 	if m.Action == protocol.ActionPromote {
 		p.Role = Cohost
+	}
+	if r.again = p.Role == was; r.again {
+		return nil
 	}
 	obey(&p, r.tx.State().Policy)
 	r.changes, err = changeOf(ctx, r.tx, p, r.notice(m))

@@ -245,24 +245,6 @@ func (s *Service) whyTaken(ctx context.Context, a *admission) error {
 	return translate(err)
 }
 
-// mayBeAskedAgain reports whether a join was refused though its own seat may be the reason: its client has
-// asked before, and the answer was lost.
-func (a *admission) mayBeAskedAgain(err error) bool {
-	var refused *fault.Error
-	return a.join.Attempt != "" && a.join.Version >= 2 && (errors.As(err, &refused) || errors.Is(err, store.ErrParticipantExists))
-}
-
-// askAgain gives the client of a refused join the seat that it has already; without one the refusal stays.
-func (s *Service) askAgain(ctx context.Context, a *admission, refused error) error {
-	a.askedAgain = true
-	err := s.store.InMeeting(ctx, a.join.MeetingID, a.decide)
-	if errors.Is(err, fault.New(fault.ResumeExpired)) || errors.Is(err, fault.New(fault.MeetingEnded)) {
-		a.who = store.Participant{}
-		return refused
-	}
-	return err
-}
-
 // seat brings what was decided into the room, and the connection to its seat.
 func (s *Service) seat(ctx context.Context, a *admission) (*Joined, error) {
 	room := s.rooms.Open(a.join.MeetingID) // before others hear of it: what they send at once waits there

@@ -34,8 +34,8 @@ import (
 type Participants interface {
 	Join(context.Context, *protocol.Join, participants.Connection) (*participants.Joined, error)
 	Leave(context.Context, *participants.Seat, bool) error
-	// Authenticate finds whose resume token this is; it stays good.
-	Authenticate(ctx context.Context, token string) (meetingID, peerID string, err error)
+	// MayResume checks that a seat is kept for the holder of a resume token, which stays good.
+	MayResume(ctx context.Context, token string) error
 	GiveUp(context.Context, *participants.Wait) error
 	Disconnected(ctx context.Context, seat *participants.Seat, reason string)
 	// Confirmed: the client has the answer to its join. It must not block.
@@ -218,7 +218,7 @@ func (h *Hub) Readmit(ip netip.Addr, auth json.RawMessage) bool {
 	if err != nil {
 		return false
 	}
-	_, _, err = h.participants.Authenticate(ctx, in.ResumeToken)
+	err = h.participants.MayResume(ctx, in.ResumeToken)
 	guess.Settle(isGuess(err))
 	return err == nil
 }

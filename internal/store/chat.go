@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -118,6 +119,26 @@ func (s *Store) MessageByClient(ctx context.Context, from, clientID string) (Mes
 		sql: `SELECT ` + messageColumns + ` FROM messages m WHERE from_peer = $1 AND client_id = $2`, args: []any{from, clientID},
 	})
 	if err := s.read(ctx, "read a message", q); err != nil {
+		return Message{}, err
+	}
+	return oneMessage(*list)
+}
+
+// SaidBefore finds what a participant has said under a name of its own in a seat that it had before;
+// ErrMessageNotFound.
+func (t *Tx) SaidBefore(ctx context.Context, p Participant, clientID string) (Message, error) {
+	if err := key("client id", clientID); err != nil {
+		return Message{}, err
+	}
+	if t.err != nil || p.Reader == "" {
+		return Message{}, cmp.Or(t.err, ErrMessageNotFound)
+	}
+	q, list := messagesQuery(statement{
+		sql: `SELECT ` + messageColumns + ` FROM messages m WHERE m.meeting_id = $1 AND m.client_id = $3
+			AND m.from_peer IN (SELECT peer_id FROM chat_readers WHERE reader = $2)`,
+		args: []any{t.locked.MeetingID, p.Reader, clientID},
+	})
+	if err := t.ask(ctx, q); err != nil {
 		return Message{}, err
 	}
 	return oneMessage(*list)

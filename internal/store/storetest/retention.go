@@ -160,6 +160,19 @@ func whoReturnsAgainIsStillTheSameReader(t *testing.T, s *store.Store) {
 	goes(t, s, "p_2", "leave")
 	equal(t, "past seats", returns(t, s, "p_3", "p_2"), []string{"p_1", "p_2"})
 	equal(t, "own", missed(t, s, "p_3", 0, 9, true), []string{"m1", "m2"})
+	within(t, s, "k", func(ctx context.Context, tx *store.Tx) { // says again what it has had no answer to
+		p, err := tx.ByPeer(ctx, "p_3")
+		must(t, err)
+		for _, id := range []string{"m1", "m2"} {
+			m, err := tx.SaidBefore(ctx, p, message(id, "", "").ClientID)
+			must(t, err)
+			equal(t, "said before", m.ID, id)
+		}
+		_, err = tx.SaidBefore(ctx, p, "another")
+		equal(t, "never said", err, store.ErrMessageNotFound)
+		_, err = tx.SaidBefore(ctx, store.Participant{PeerID: "p_1"}, "m1")
+		equal(t, "by somebody new", err, store.ErrMessageNotFound)
+	})
 	equal(t, "of others", missed(t, s, "p_3", 0, 9, false), []string{})
 	within(t, s, "k", func(ctx context.Context, tx *store.Tx) { // the connection is made anew
 		p, err := tx.ByPeer(ctx, "p_3")
