@@ -114,13 +114,13 @@ func TestResumeOnAnotherNodeBringsWhatWasHeld(t *testing.T) {
 	a := join(t, n[0], as(m, "a"), nil)
 	b := join(t, n[0], as(m, "b"), nil)
 	sees(t, a, map[string]string{"b": "online"})
-	if _, err := a.Signal(ctx(t), b.PeerID(), "offer", "before", "v=0"); err != nil {
+	if _, err := a.Signal(ctx(t), b.PeerID(), "offer", "0", "v=0"); err != nil {
 		t.Fatal(err)
 	}
-	b.Conn().Kill()
+	b.Conn().Kill() // before it has shown that it has this one
 	sees(t, a, map[string]string{"b": "away"})
 	for i := range 5 {
-		if queued, err := a.Signal(ctx(t), b.PeerID(), "offer", fmt.Sprint(i), "v=0"); err != nil || !queued {
+		if queued, err := a.Signal(ctx(t), b.PeerID(), "offer", fmt.Sprint(i+1), "v=0"); err != nil || !queued {
 			t.Fatalf("queued %v, %v", queued, err)
 		}
 	}
@@ -132,12 +132,12 @@ func TestResumeOnAnotherNodeBringsWhatWasHeld(t *testing.T) {
 		t.Fatal("somebody else came back")
 	}
 	sees(t, a, map[string]string{"b": "online"})
-	if queued, err := a.Signal(ctx(t), b.PeerID(), "offer", "5", "v=0"); err != nil || queued {
+	if queued, err := a.Signal(ctx(t), b.PeerID(), "offer", "6", "v=0"); err != nil || queued {
 		t.Fatalf("queued %v, %v", queued, err)
 	}
-	box.await(t, "the signals", func() bool { return len(box.signals) == 6 })
+	box.await(t, "the signals", func() bool { return len(box.signals) == 7 })
 	for i, s := range box.signals {
-		if s.Neg != fmt.Sprint(i) || s.Seq != uint64(i+2) {
+		if s.Neg != fmt.Sprint(i) || s.Seq != uint64(i+1) {
 			t.Errorf("signal %d is %+v", i, s)
 		}
 	}

@@ -216,9 +216,13 @@ func numberOf(sdp, list []byte, tail string) (n uint32, intact bool) {
 	return uint32(id), digits
 }
 
-// take checks a message's place in the order, and takes it off the list.
+// take checks a message's place in the order, and takes it off the list. One that comes again on the next
+// connection, for the one before had not confirmed it, is dropped by its number, as clients do.
 func (m *member) take(p *pair, from int32, n uint32, seq, now int64) {
 	s := m.shard
+	if seq <= p.seq && m.meeting.people[m.me].dropped {
+		return
+	}
 	if p.seq+1 != seq && !p.refused && !m.meeting.people[m.me].dropped {
 		s.isWrong(fmt.Sprintf("%s got seq %d of %s after %d", m.name(), seq, m.meeting.people[from].id, p.seq))
 	}

@@ -63,7 +63,11 @@ func (r *Room) sendLaterLocked(f Frame, to Outbox) {
 		return
 	}
 	if n := len(r.errands); n > 0 && sameNews(r.errands[n-1].frame, l) {
-		r.errands[n-1].all = append(r.errands[n-1].all, to)
+		last := &r.errands[n-1]
+		if last.all == nil {
+			last.all = make([]Outbox, 0, len(r.peers)) // more it can hardly be
+		}
+		last.all = append(last.all, to)
 		return
 	}
 	r.errands = append(r.errands, errand{frame: l, to: to})
