@@ -5,45 +5,49 @@ import (
 	"time"
 )
 
-// A participant that leaves is a reader: whoever has the token that the seat was held with last may, once
+// A participant that leaves is a reader: the holder of the token that the seat was held with last may, once
 // in the meeting again, read on from there, as long as the messages are kept: while anybody is there, and
-// for the meeting's retention. A person who comes back so several times is one reader with several seats.
+// for the meeting's retention. A person that comes back several times is one reader with several seats.
 // A participant that was removed is none.
 
-// asReader makes readers of participants, until $2. What is kept is read from their rows as they were.
-const asReader = `INSERT INTO chat_readers (peer_id, meeting_id, reader, joined_rev, token_hash, until)
-	SELECT peer_id, meeting_id, ` + readerOf + `, joined_rev, resume_hash, $2 FROM participants WHERE `
+// asReader makes readers of participants that leave at $2. What is kept is read from their rows as they were.
+const asReader = `INSERT INTO chat_readers (peer_id, meeting_id, reader, joined_rev, token_hash, previous_hash, left_at)
+	SELECT peer_id, meeting_id, ` + readerOf + `, joined_rev, resume_hash, previous_hash, $2 FROM participants WHERE `
 
 const (
 	readerOf  = `CASE WHEN reader = '' THEN peer_id ELSE reader END` // the one that a participant is
-	onceAgain = ` ON CONFLICT (peer_id) DO UPDATE SET token_hash = excluded.token_hash, until = excluded.until`
+	onceAgain = ` ON CONFLICT (peer_id) DO UPDATE SET token_hash = excluded.token_hash, previous_hash = excluded.previous_hash, left_at = excluded.left_at`
 )
 
-// readsOn keeps who leaves as a reader, unless it is removed.
+// Bounds of what is kept of readers: beyond them the seats that were left first are forgotten.
+const (
+	seatsOfReader  = 50
+	seatsOfMeeting = 1000
+)
+
+// readsOn keeps a participant that leaves as a reader, unless it is removed.
 func (t *Tx) readsOn(p Participant, reason string) {
 	const same = `reader = (SELECT ` + readerOf + ` FROM participants WHERE peer_id = $1)`
 	switch {
 	case reason == Kicked || reason == Banned:
 		t.queue = append(t.queue, statement{sql: `DELETE FROM chat_readers WHERE ` + same, args: []any{p.PeerID}})
 	case p.Protocol >= 2 && len(p.ResumeHash) > 0:
-		args := []any{p.PeerID, t.s.d.time(time.Now().Add(t.readsFor()))}
-		t.queue = append(t.queue, statement{sql: asReader + `peer_id = $1` + onceAgain, args: args}, statement{
-			sql: `DELETE FROM chat_readers WHERE peer_id IN (
-				SELECT peer_id FROM chat_readers WHERE ` + same + ` ORDER BY until DESC, peer_id LIMIT $2 OFFSET $2)`,
-			args: []any{p.PeerID, seatsOfReader},
-		})
+		t.queue = append(t.queue,
+			statement{sql: asReader + `peer_id = $1` + onceAgain, args: []any{p.PeerID, t.s.d.time(time.Now())}},
+			firstLeft(same, p.PeerID, seatsOfReader),
+			firstLeft(`meeting_id = $1`, t.locked.MeetingID, seatsOfMeeting))
 	}
 }
 
-// seatsOfReader bounds the seats that a participant has had and reads on from: the oldest are forgotten.
-const seatsOfReader = 50
-
-// readsWithoutRetention bounds how long a participant that has left can read on where nothing is kept once the
-// last has left: a day of a meeting that does not end.
-const readsWithoutRetention = 24 * time.Hour
-
-// readsFor is how long a participant that leaves now can read on, at most as long as there is something.
-func (t *Tx) readsFor() time.Duration { return max(t.state.Retention, readsWithoutRetention) }
+// firstLeft deletes, of the seats that a condition with an argument is about, those that were left first, but for
+// so many.
+func firstLeft(which, arg string, most int) statement {
+	return statement{
+		sql: `DELETE FROM chat_readers WHERE peer_id IN (
+			SELECT peer_id FROM chat_readers WHERE ` + which + ` ORDER BY left_at DESC, peer_id LIMIT $2 OFFSET $2)`,
+		args: []any{arg, most},
+	}
+}
 
 // ReadOn makes a participant of this meeting the reader that the token of this hash is of, so that what
 // that one may read is its own. It answers the seats that it had before; none if there is no such reader.
@@ -52,16 +56,14 @@ func (t *Tx) ReadOn(ctx context.Context, peerID string, hash []byte) ([]string, 
 	if err := key("peer id", peerID); err != nil {
 		return nil, err
 	}
-	const reader = `FROM chat_readers r WHERE r.meeting_id = participants.meeting_id AND r.token_hash = $3 AND r.joined_rev >= $5
-		AND EXISTS (SELECT 1 FROM chat_readers last WHERE last.reader = r.reader AND last.until > $4)`
-	now := time.Now()
+	const reader = `FROM chat_readers r WHERE r.meeting_id = participants.meeting_id AND (r.token_hash = $3 OR r.previous_hash = $3) AND r.joined_rev >= $4`
 	t.queue = append(t.queue, statement{
-		sql:  asReader + `meeting_id = $1 AND resume_hash = $3 AND peer_id <> $4` + onceAgain,
-		args: []any{t.locked.MeetingID, t.s.d.time(now.Add(t.readsFor())), someBytes(hash), peerID},
+		sql:  asReader + `meeting_id = $1 AND (resume_hash = $3 OR previous_hash = $3) AND peer_id <> $4` + onceAgain,
+		args: []any{t.locked.MeetingID, t.s.d.time(time.Now()), someBytes(hash), peerID},
 	}, statement{
 		sql: `UPDATE participants SET reader = (SELECT r.reader ` + reader + `), joined_rev = (SELECT r.joined_rev ` + reader + `)
 			WHERE peer_id = $1 AND meeting_id = $2 AND EXISTS (SELECT 1 ` + reader + `)`,
-		args: []any{peerID, t.locked.MeetingID, someBytes(hash), t.s.d.time(now), t.state.MessagesGone},
+		args: []any{peerID, t.locked.MeetingID, someBytes(hash), t.state.MessagesGone},
 	})
 	return t.pastSeats(ctx, peerID)
 }
@@ -92,7 +94,7 @@ func (t *Tx) pastSeats(ctx context.Context, peerID string) (list []string, err e
 	return list, err
 }
 
-// Unread takes back that one who has left may read on.
+// Unread takes back that a participant which has left may read on.
 func (t *Tx) Unread(peerID string) {
 	t.queue = append(t.queue, statement{
 		sql:  `DELETE FROM chat_readers WHERE meeting_id = $1 AND reader IN (SELECT reader FROM chat_readers WHERE peer_id = $2)`,

@@ -81,7 +81,6 @@ type sqlTexts struct {
 
 	purgeBans       string
 	purgeAdmissions string
-	purgeReaders    string
 	purgeSessions   string
 	toForget        string
 }
@@ -148,10 +147,7 @@ func newStore(d dialect) *Store {
 
 			purgeBans:       expired(w, "bans", "meeting_id, peer_id", "e.until < $1"),
 			purgeAdmissions: expired(w, "admissions", "meeting_id, hash", "e.until < $1"),
-			purgeReaders: expired(w, "chat_readers", "peer_id", `e.until < $1
-				AND NOT EXISTS (SELECT 1 FROM chat_readers c WHERE c.reader = e.reader AND c.until >= $1)
-				AND NOT EXISTS (SELECT 1 FROM participants p WHERE p.reader = e.reader AND p.reader <> '')`),
-			purgeSessions: expired(w, "admin_sessions", "token_hash", "e.expires_at < $1"),
+			purgeSessions:   expired(w, "admin_sessions", "token_hash", "e.expires_at < $1"),
 
 			toForget: `UPDATE meeting_state SET to_sweep = true WHERE meeting_id IN (SELECT e.meeting_id FROM meeting_state e
 				WHERE e.expires_at < $1 AND NOT e.to_sweep AND e.messages_until IS NULL AND e.attendance_until IS NULL

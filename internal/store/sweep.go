@@ -184,9 +184,8 @@ func (s *Store) Expire(ctx context.Context, now time.Time) error {
 	return err
 }
 
-// Purge is Expire, and deletes what has had its time and belongs to no mark: bans, admissions, readers that
-// have left, the admin's sessions; and what the database's files still hold of anything that was deleted,
-// where we can.
+// Purge is Expire, and deletes what has had its time and belongs to no mark: bans, admissions, the admin's
+// sessions; and what the database's files still hold of anything that was deleted, where we can.
 func (s *Store) Purge(ctx context.Context, now time.Time) error {
 	t := s.d.time(now)
 	_, err := s.inBatches(ctx, "purge",
@@ -194,7 +193,6 @@ func (s *Store) Purge(ctx context.Context, now time.Time) error {
 		statement{sql: s.sql.expireAttendance, args: []any{t}},
 		statement{sql: s.sql.purgeBans, args: []any{t}},
 		statement{sql: s.sql.purgeAdmissions, args: []any{t}},
-		statement{sql: s.sql.purgeReaders, args: []any{t}},
 		statement{sql: s.sql.purgeSessions, args: []any{t}},
 	)
 	return errors.Join(err, s.call(ctx, "tidy up", s.d.tidy))

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -201,18 +202,19 @@ func whoWasRemovedReadsNothing(t *testing.T, s *store.Store) {
 	}
 }
 
-func readersAreForgottenInTheirTime(t *testing.T, s *store.Store) {
+func readersReadAsLongAsThereIsSomething(t *testing.T, s *store.Store) {
 	createKept(t, s, time.Hour)
 	join(t, s, "k", newParticipant("p_x"), newParticipant("p_a"))
 	goes(t, s, "p_a", "leave")
-	must(t, s.Purge(ctx, time.Now().Add(59*time.Minute)))
-	equal(t, "within the retention", len(returns(t, s, "p_b", "p_a")), 1)
+	must(t, s.Purge(ctx, time.Now().AddDate(1, 0, 0)))
+	equal(t, "while the meeting goes on", len(returns(t, s, "p_b", "p_a")), 1)
 	goes(t, s, "p_b", "leave")
-	must(t, s.Purge(ctx, time.Now().Add(2*time.Hour)))
-	equal(t, "while the meeting goes on", len(returns(t, s, "p_c", "p_b")), 2)
+	goes(t, s, "p_x", "leave")
+	must(t, s.Purge(ctx, time.Now().Add(59*time.Minute)))
+	equal(t, "within the retention", len(returns(t, s, "p_c", "p_b")), 2)
 	goes(t, s, "p_c", "leave")
-	must(t, s.Purge(ctx, time.Now().Add(25*time.Hour)))
-	equal(t, "a day later", len(returns(t, s, "p_d", "p_c")), 0)
+	must(t, s.Purge(ctx, time.Now().Add(time.Hour+time.Minute)))
+	equal(t, "after it", len(returns(t, s, "p_d", "p_c")), 0)
 
 	create(t, s, "default")
 	join(t, s, "default", newParticipant("q_d"), newParticipant("q_e"))
@@ -229,4 +231,43 @@ func readersAreForgottenInTheirTime(t *testing.T, s *store.Store) {
 		must(t, err)
 		equal(t, "once it was empty", len(seats), 0)
 	})
+}
+
+// A participant whose answer to a resume was lost has the token before.
+func previousTokenReadsOn(t *testing.T, s *store.Store) {
+	create(t, s, "k")
+	join(t, s, "k", newParticipant("p_x"), newParticipant("p_a"), newParticipant("p_b"))
+	within(t, s, "k", func(ctx context.Context, tx *store.Tx) {
+		for _, peerID := range []string{"p_a", "p_b"} {
+			p, err := tx.ByPeer(ctx, peerID)
+			must(t, err)
+			tx.SetPrevious(peerID, p.ResumeHash)
+			p.ResumeHash = []byte("the next of " + peerID)
+			must(t, tx.Update(ctx, p))
+		}
+	})
+	equal(t, "while the seat is there", returns(t, s, "p_a2", "p_a"), []string{"p_a"})
+	must(t, s.Confirm(ctx, map[string]string{"p_b": "conn-p_b"}))
+	goes(t, s, "p_a", "timeout")
+	goes(t, s, "p_b", "timeout")
+	equal(t, "once it is gone", returns(t, s, "p_a3", "p_a"), []string{"p_a"})
+	equal(t, "of one that has the next one", len(returns(t, s, "p_b2", "p_b")), 0)
+}
+
+// Whoever joins and leaves again and again costs a bounded number of rows.
+func readersOfAMeetingAreBounded(t *testing.T, s *store.Store) {
+	create(t, s, "k")
+	join(t, s, "k", newParticipant("p_x"))
+	for i := range 11 {
+		within(t, s, "k", func(ctx context.Context, tx *store.Tx) {
+			for n := range 100 {
+				p := newParticipant(fmt.Sprintf("p_%02d%02d", i, n))
+				must(t, tx.Insert(ctx, p))
+				must(t, tx.Delete(ctx, p.PeerID, "leave"))
+			}
+		})
+	}
+	equal(t, "the last", returns(t, s, "p_last", "p_1099"), []string{"p_1099"})
+	equal(t, "the first", len(returns(t, s, "p_first", "p_0000")), 0)
+	equal(t, "one of a thousand", returns(t, s, "p_one", "p_0150"), []string{"p_0150"})
 }

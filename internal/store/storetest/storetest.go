@@ -79,7 +79,9 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store, only ...string) {
 		{"WhoIsStillThereReadsOn", whoIsStillThereReadsOn},
 		{"WhoReturnsAgainIsStillTheSameReader", whoReturnsAgainIsStillTheSameReader},
 		{"WhoWasRemovedReadsNothing", whoWasRemovedReadsNothing},
-		{"ReadersAreForgottenInTheirTime", readersAreForgottenInTheirTime},
+		{"ReadersReadAsLongAsThereIsSomething", readersReadAsLongAsThereIsSomething},
+		{"PreviousTokenReadsOn", previousTokenReadsOn},
+		{"ReadersOfAMeetingAreBounded", readersOfAMeetingAreBounded},
 
 		{"AuditPagesHoldEachRowOnce", auditPagesHoldEachRowOnce},
 		{"AuditFilters", auditFilters},

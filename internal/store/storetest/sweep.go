@@ -140,20 +140,11 @@ func anyNumberOfRowsThatHaveHadTheirTimeGoes(t *testing.T, s *store.Store) {
 		for i := range many + 1 {
 			must(t, tx.Ban(store.Ban{PeerID: fmt.Sprint("b", i), Kind: store.Banned, At: stored(start), Until: until(i)}))
 			tx.Admit(fmt.Append(nil, i), until(i))
-			p := newParticipant(fmt.Sprint("p_", i))
-			must(t, tx.Insert(ctx, p))
-			must(t, tx.Delete(ctx, p.PeerID, "leave"))
 		}
 	})
 	for i := range many + 1 {
 		must(t, s.AddAdminSession(ctx, fmt.Append(nil, i), []byte("proof"), until(i)))
 	}
-	join(t, s, "k", newParticipant("p_kept"))
-	within(t, s, "k", func(ctx context.Context, tx *store.Tx) { // one of the readers is there again
-		seats, err := tx.ReadOn(ctx, "p_kept", newParticipant("p_0").ResumeHash)
-		must(t, err)
-		equal(t, "past seats", seats, []string{"p_0"})
-	})
 
 	must(t, s.Purge(ctx, time.Now().Add(50*time.Hour)))
 	bans, err := s.Bans(ctx, "k")
@@ -169,17 +160,6 @@ func anyNumberOfRowsThatHaveHadTheirTimeGoes(t *testing.T, s *store.Store) {
 		must(t, err)
 		equal(t, fmt.Sprint("session ", i), proof != nil, want)
 	}
-	join(t, s, "k", newParticipant("p_new"))
-	within(t, s, "k", func(ctx context.Context, tx *store.Tx) {
-		seats, err := tx.ReadOn(ctx, "p_new", newParticipant("p_1").ResumeHash)
-		must(t, err)
-		equal(t, "of a reader that is forgotten", len(seats), 0)
-		p, err := tx.ByPeer(ctx, "p_kept")
-		must(t, err)
-		kept, err := tx.PastSeats(ctx, p)
-		must(t, err)
-		equal(t, "of one that is there", kept, []string{"p_0"})
-	})
 }
 
 // The settings of a meeting that was not over when its row of the audit went are not kept for ever.
