@@ -5,12 +5,14 @@ package faultproxy
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -170,7 +172,7 @@ func (p *Proxy) serve(client net.Conn) {
 		_, _ = io.Copy(io.Discard, in) // until the client gives up
 		return
 	}
-	if l.server, err = net.Dial("tcp", p.server); err != nil {
+	if l.server, err = new(net.Dialer).DialContext(context.Background(), "tcp", p.server); err != nil {
 		return
 	}
 	defer func() { _ = l.server.Close() }()
@@ -309,7 +311,7 @@ func readFrame(r *bufio.Reader) (whole, text []byte, err error) {
 	if size > maxFrame {
 		return nil, nil, errTooLarge
 	}
-	whole = append(head, make([]byte, size)...)
+	whole = slices.Concat(head, make([]byte, size))
 	if _, err := io.ReadFull(r, whole[len(head):]); err != nil {
 		return nil, nil, err
 	}
