@@ -16,7 +16,7 @@ import (
 	"signald/internal/tracing"
 )
 
-// Task runs once at the start and then periodically.
+// Task runs soon after the start and then periodically.
 type Task struct {
 	Name  string        // a label of metrics and logs, in snake_case
 	Every time.Duration // between the end of one run and the next; jitter shortens it, never lengthens it
@@ -59,6 +59,10 @@ type Runner struct {
 const (
 	defaultMaxBackoff = 5 * time.Second
 
+	// startWithin is when the first runs begin: if all began at once, each would open a connection
+	// to the database of its own.
+	startWithin = 250 * time.Millisecond
+
 	// jitter is the share of a pause by which it is shortened at most: tasks and nodes that
 	// started together do not stay in step.
 	jitter = 8
@@ -79,10 +83,10 @@ func (r Runner) Run(ctx context.Context, tasks ...Task) {
 
 // repeat runs one task until ctx ends.
 func (r Runner) repeat(ctx context.Context, t Task) {
-	var failures int    // in a row, for the log
-	var backoff int     // those of them that call for a backoff
-	var since time.Time // of the first failure in a row
-	wait := time.NewTimer(0)
+	var failures int                                         // in a row, for the log
+	var backoff int                                          // those of them that call for a backoff
+	var since time.Time                                      // of the first failure in a row
+	wait := time.NewTimer(rand.N(min(t.Every, startWithin))) //nolint:gosec // no secret
 	defer wait.Stop()
 	for {
 		select {
