@@ -40,7 +40,7 @@ func onEach(t *testing.T, test func(t *testing.T, n []*testnode.Node), env ...st
 // clusterOf makes them without starting any.
 func clusterOf(t *testing.T, count int, env ...string) []*testnode.Node {
 	t.Helper()
-	env = append([]string{"SIGNALD_DATABASE_URL=" + testpg.URL(t), "SIGNALD_REDIS_URL=" + testredis.URL(t)}, env...)
+	env = append([]string{"SIGNALD_DATABASE_URL=" + asRole(t, deployed.URL(t), "signald"), "SIGNALD_REDIS_URL=" + testredis.URL(t)}, env...)
 	nodes := make([]*testnode.Node, count)
 	for i := range nodes {
 		nodes[i] = testnode.New(t, env...)

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"net/url"
 	"os"
 	"regexp"
@@ -16,31 +17,40 @@ import (
 	"signald/internal/testpg"
 )
 
-// roles is a database as deploy/postgres sets it up: login is the URL of one of its roles.
-func roles(t *testing.T) (login func(role string) string) {
-	t.Helper()
-	super := testpg.New(t).URL // roles belong to a whole server
-	login = func(role string) string {
-		u, err := url.Parse(super)
-		if err != nil {
-			t.Fatal(err)
-		}
-		u.User = url.UserPassword(role, "pw")
-		return u.String()
-	}
+// deployed is a database as deploy/postgres sets it up. The nodes of cluster have copies, so whatever is
+// tested with several nodes is tested with the rights that the server has in production.
+var deployed = testpg.Template{Prepare: func(t testing.TB, super string) {
 	psql(t, "-v", "owner_password=pw", "-v", "server_password=pw", "-v", "auditor_password=pw", "-f", "../../deploy/postgres/roles.sql", super)
-	migrate := testnode.Run(t, "migrate", "--database-url="+login("signald_owner"))
+	owner := asRole(t, super, "signald_owner")
+	migrate := testnode.Run(t, "migrate", "--database-url="+owner)
 	if migrate.Code != 0 {
 		t.Fatalf("%+v", migrate)
 	}
 	for range 2 { // again does no harm
-		psql(t, "-f", "../../deploy/postgres/grants.sql", login("signald_owner"))
+		psql(t, "-f", "../../deploy/postgres/grants.sql", owner)
 	}
-	return login
+}}
+
+// asRole is the database's URL for one of the roles of deploy/postgres.
+func asRole(t testing.TB, database, role string) string {
+	t.Helper()
+	u, err := url.Parse(database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword(role, "pw")
+	return u.String()
 }
 
-// The server reads and writes every table, as deploy/postgres/grants.sql says, but for those of
-// the audit, which it can only add to.
+// roles is such a database: login is the URL for one of its roles.
+func roles(t *testing.T) func(role string) string {
+	t.Helper()
+	database := deployed.URL(t)
+	return func(role string) string { return asRole(t, database, role) }
+}
+
+// Each table has exactly these rights: the server reads and writes everything, but for the audit, which it
+// can only add to and the auditor reads. A table of a later migration fails here until grants.sql names it.
 func TestEveryTableOfTheSchemaIsGranted(t *testing.T) {
 	t.Parallel()
 	auditOnly := map[string]string{
@@ -54,16 +64,20 @@ func TestEveryTableOfTheSchemaIsGranted(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close(ctx(t)) }()
-	rows, err := conn.Query(ctx(t), `SELECT c.relname, c.relkind::text, coalesce((
-			SELECT string_agg(DISTINCT a.privilege_type, ',') FROM aclexplode(c.relacl) a WHERE a.grantee = 'signald'::regrole), '')
+	const rights = `coalesce((SELECT string_agg(DISTINCT a.privilege_type, ',') FROM aclexplode(c.relacl) a WHERE a.grantee = %s), '')`
+	rows, err := conn.Query(ctx(t), fmt.Sprintf(`SELECT c.relname, c.relkind::text, `+rights+`, `+rights+`, `+rights+`
 		FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'S')
-			AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'i')`) // but identity columns' own
+			AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'i')`, // but identity columns' own
+		`'signald'::regrole`, `'signald_auditor'::regrole`, `0`))
 	if err != nil {
 		t.Fatal(err)
 	}
 	tables := 0
-	var name, kind, has string
-	if _, err := pgx.ForEachRow(rows, []any{&name, &kind, &has}, func() error {
+	var name, kind, server, auditor, public string
+	if _, err := pgx.ForEachRow(rows, []any{&name, &kind, &server, &auditor, &public}, func() error {
+		if public != "" {
+			t.Errorf("%s: everybody has %q", name, public)
+		}
 		if kind == "S" { // what a serial column is counted by; goose's own is the owner's alone
 			if name != "goose_db_version_id_seq" {
 				t.Errorf("sequence %s: grants.sql has to say who may use it, or the column is an identity", name)
@@ -71,13 +85,13 @@ func TestEveryTableOfTheSchemaIsGranted(t *testing.T) {
 			return nil
 		}
 		tables++
-		want := "DELETE,INSERT,SELECT,UPDATE"
+		wantServer, wantAuditor := "DELETE,INSERT,SELECT,UPDATE", ""
 		if only, isAudit := auditOnly[name]; isAudit {
-			want = only
+			wantServer, wantAuditor = only, "SELECT"
 			delete(auditOnly, name)
 		}
-		if has != want {
-			t.Errorf("table %s: the server has %q, want %q", name, has, want)
+		if server != wantServer || auditor != wantAuditor {
+			t.Errorf("table %s: the server has %q, want %q; the auditor has %q, want %q", name, server, wantServer, auditor, wantAuditor)
 		}
 		return nil
 	}); err != nil {

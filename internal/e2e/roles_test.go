@@ -14,13 +14,13 @@ import (
 	"signald/internal/testproc"
 )
 
-func psql(t *testing.T, arguments ...string) {
+func psql(t testing.TB, arguments ...string) {
 	t.Helper()
 	tool(t, "psql", append([]string{"-X", "-q", "-v", "ON_ERROR_STOP=1"}, arguments...)...)
 }
 
 // tool runs a program that an operator would.
-func tool(t *testing.T, program string, arguments ...string) {
+func tool(t testing.TB, program string, arguments ...string) {
 	t.Helper()
 	path, err := testproc.Find(program, "/usr/lib/postgresql/*/bin")
 	if err != nil {

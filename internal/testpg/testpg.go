@@ -35,14 +35,26 @@ func URL(t testing.TB) string {
 	t.Helper()
 	base := os.Getenv("SIGNALD_TEST_POSTGRES_URL")
 	if base == "" {
-		s, err := shared()
-		if err != nil {
-			t.Fatal(err)
-		}
-		base = s.url
+		base = ours(t)
 	}
-	name := fmt.Sprintf("signald_test_%d_%d", os.Getpid(), databases.Add(1))
-	if err := administer(base, `CREATE DATABASE `+name); err != nil {
+	return create(t, base, newName(), "")
+}
+
+func ours(t testing.TB) string {
+	t.Helper()
+	s, err := shared()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.url
+}
+
+func newName() string { return fmt.Sprintf("signald_test_%d_%d", os.Getpid(), databases.Add(1)) }
+
+// create creates a database, which is dropped when the test ends, and answers its URL.
+func create(t testing.TB, base, name, options string) string {
+	t.Helper()
+	if err := administer(base, `CREATE DATABASE `+name+options); err != nil {
 		t.Fatalf("create a database for the test: %v", err)
 	}
 	t.Cleanup(func() {
@@ -50,12 +62,44 @@ func URL(t testing.TB) string {
 			t.Errorf("drop the test's database: %v", err)
 		}
 	})
+	return named(t, base, name)
+}
+
+func named(t testing.TB, base, name string) string {
+	t.Helper()
 	u, err := url.Parse(base)
 	if err != nil {
 		t.Fatal(err)
 	}
 	u.Path = "/" + name
 	return u.String()
+}
+
+// Template is a database of which tests get copies. Its server is always the one that the test process
+// starts: preparing a template may create roles, which belong to a whole server.
+type Template struct {
+	Prepare func(t testing.TB, url string) // once in the process; nothing may stay connected
+
+	once sync.Once
+	name string // empty: preparing it has failed
+}
+
+// URL is a copy of the template. It is dropped when the test ends.
+func (p *Template) URL(t testing.TB) string {
+	t.Helper()
+	base := ours(t)
+	p.once.Do(func() {
+		name := newName()
+		if err := administer(base, `CREATE DATABASE `+name); err != nil {
+			t.Fatalf("create a template for tests: %v", err)
+		}
+		p.Prepare(t, named(t, base, name))
+		p.name = name
+	})
+	if p.name == "" {
+		t.Fatal("the template for tests could not be prepared: see the test that was first")
+	}
+	return create(t, base, newName(), ` TEMPLATE `+p.name)
 }
 
 // Server is a PostgreSQL of one test, to be stopped and frozen by it.
@@ -163,7 +207,8 @@ func (s *server) run() error {
 	var err error
 	s.running, err = testproc.Start(s.folder, s.owner, "QUIT", filepath.Join(s.bin, "postgres"),
 		"-D", filepath.Join(s.folder, "data"), "-p", strconv.Itoa(s.port), "-c", "listen_addresses=127.0.0.1",
-		"-c", "unix_socket_directories="+s.folder, "-c", "fsync=off", "-c", "full_page_writes=off")
+		"-c", "unix_socket_directories="+s.folder, "-c", "fsync=off", "-c", "full_page_writes=off",
+		"-c", "max_connections=400") // several tests at a time, each with several nodes
 	if err != nil {
 		return err
 	}
