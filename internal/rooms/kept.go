@@ -237,7 +237,6 @@ func (m *Member) Receive(h Held) {
 		}
 		s.seqs[to] = max(s.seqs[to], seq)
 	}
-	s.seqBase = 0
 	m.expecting, m.heard = false, nil
 	if s.member == m && m.started {
 		r.flushHeldLocked(m, s, len(s.held))

@@ -227,6 +227,19 @@ func TestSeqGoesOnWhereNobodyKnowsTheCount(t *testing.T) {
 	if got := m.NextSeq("p_b"); got != first+2 {
 		t.Errorf("after the handover %d, want %d", got, first+2)
 	}
+	for _, forgotten := range []rooms.Held{{}, {Seqs: map[string]uint64{"p_c": 1}}} { // of a node that was started anew, or had not been told itself
+		change := again.truth.put(person("p_a", "c3"))
+		again.Rooms = rooms.New(plain{}, h.truth.load, rooms.Options{NodeID: node})
+		again.apply(change)
+		if m, _, err = again.room().Attach("p_a", "c3", &box{}); err != nil {
+			t.Fatal(err)
+		}
+		m.Resumed()
+		m.Receive(forgotten)
+		if got := m.NextSeq("p_b"); got <= first+2 {
+			t.Errorf("after a handover of %v it counts on with %d", forgotten.Seqs, got)
+		}
+	}
 }
 
 func TestSignalsForARoomThatIsNotLoadedWait(t *testing.T) {
