@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"strconv"
 	"sync"
@@ -20,6 +21,7 @@ type actor struct {
 	c      *chaos
 	number int // of the meeting
 	user   string
+	from   http.Header // its address: people of one network share what a meeting keeps for who is away
 
 	mu     sync.Mutex // held while it does something
 	p      *client.Participant
@@ -33,9 +35,16 @@ type actor struct {
 	gaps   int       // of p, that were counted
 
 	seen  sync.Mutex
-	rev   int64          // the highest it has seen
-	heard map[string]int // the last signal of each sender
-	taken time.Time      // when it was told that another login took its seat
+	rev   int64               // the highest it has seen
+	heard map[string]int      // the last signal of each sender
+	had   map[numbered]string // the neg of each signal that its seat was told
+	taken time.Time           // when it was told that another login took its seat
+}
+
+// numbered is the seq of a signal and its sender: it stays when the signal is sent again.
+type numbered struct {
+	from string
+	seq  uint64
 }
 
 // connected reports whether it has a seat and a connection.
@@ -171,19 +180,25 @@ func (a *actor) enter(c context.Context, dice *rand.Rand, j protocol.Join) (*cli
 	conn := &connection{actor: a}
 	a.seen.Lock()
 	before := a.rev
+	conn.had = a.had
+	if j.ResumeToken == "" {
+		conn.had = map[numbered]string{}
+	}
 	a.seen.Unlock()
-	p, err := client.Join(c, a.c.nodes[first].URL, j, client.Handlers{Roster: conn.roster, Signal: conn.signal, Closed: conn.closed}, client.Options{})
+	p, err := client.Join(c, a.c.nodes[first].URL, j, client.Handlers{Roster: conn.roster, Signal: conn.signal, Closed: conn.closed}, client.Options{Header: a.from})
 	if err != nil {
 		return nil, err
 	}
 	conn.ready(p.PeerID())
+	a.seen.Lock()
+	a.had = conn.had
+	a.seen.Unlock()
 	if rev := p.Joined().Rev; rev <= before {
 		a.c.bad("%s joined at rev %d, and had seen %d", a.user, rev, before)
 	}
 	if err := a.c.books[a.number].note(p.Joined().Rev, p.PeerID(), p.Joined().Peers); err != nil {
 		a.c.bad("%s: %v", a.user, err)
 	}
-	a.gaps = 0
 	return p, nil
 }
 
@@ -204,13 +219,13 @@ func (a *actor) join(c context.Context, dice *rand.Rand) {
 	p, err := a.enter(c, dice, j)
 	if err != nil {
 		if a.isTaken() {
-			codes = append(codes, fault.NotJoined) // in the moment it was in
+			codes = append(codes, fault.NotJoined, fault.ResumeExpired) // in the moment it was in
 		}
 		a.allow("join", err, codes...)
 		return
 	}
 	a.c.joins.Add(1)
-	a.p, a.peerID, a.as, a.token, a.unsure = p, p.PeerID(), j.UserID, p.Joined().ResumeToken, false
+	a.p, a.peerID, a.as, a.token, a.unsure, a.gaps = p, p.PeerID(), j.UserID, p.Joined().ResumeToken, false, 0
 }
 
 // resume comes back; the old connection may still live.
@@ -263,10 +278,11 @@ func (a *actor) back(p *client.Participant) {
 	if a.p != nil {
 		a.p.Conn().Kill()
 	}
-	a.p, a.token, a.unsure = p, p.Joined().ResumeToken, false
+	a.p, a.token, a.unsure, a.gaps = p, p.Joined().ResumeToken, false, 0
 }
 
-// race uses one token twice at the same time: one gets the seat.
+// race uses one token twice at the same time. Both may be answered, for the token stays good until an answer is
+// confirmed: one connection keeps the seat, the other is closed.
 func (a *actor) race(c context.Context, dice *rand.Rand) {
 	type result struct {
 		p   *client.Participant
@@ -280,24 +296,39 @@ func (a *actor) race(c context.Context, dice *rand.Rand) {
 			results <- result{p, err}
 		}()
 	}
-	var winner *client.Participant
+	var answered []*client.Participant
 	for range cap(results) {
-		switch r := <-results; {
-		case r.err == nil && winner != nil:
-			a.c.bad("%s: both got the seat", a.user)
-			r.p.Conn().Kill()
-		case r.err == nil:
-			winner = r.p
-		default:
+		if r := <-results; r.err == nil {
+			answered = append(answered, r.p)
+		} else {
 			a.allow("resume", r.err, fault.ResumeExpired, fault.NotJoined)
 		}
 	}
-	if winner == nil {
+	switch len(answered) {
+	case 0:
 		a.unsure = true
 		return
+	case 1:
+		a.c.resumes.Add(1)
+		a.back(answered[0])
+		return
 	}
-	a.c.resumes.Add(1)
-	a.back(winner)
+	a.c.resumes.Add(2)
+	if answered[0].PeerID() != answered[1].PeerID() {
+		a.c.bad("%s: one token gave %s and %s", a.user, answered[0].PeerID(), answered[1].PeerID())
+	}
+	keeps := answered[1]
+	select {
+	case <-answered[0].Conn().Done():
+	case <-answered[1].Conn().Done():
+		keeps = answered[0]
+	case <-time.After(10 * time.Second):
+		if !a.c.troubled(20 * time.Second) {
+			a.c.bad("%s: both keep the seat", a.user)
+		}
+		answered[0].Conn().Kill()
+	}
+	a.back(keeps)
 }
 
 func (a *actor) signal(c context.Context, dice *rand.Rand) {
@@ -311,7 +342,16 @@ func (a *actor) signal(c context.Context, dice *rand.Rand) {
 	}
 	slices.Sort(ids)
 	a.said++
-	_, err := a.p.Signal(c, ids[dice.IntN(len(ids))], "offer", fmt.Sprint(a.said), "v=0")
+	to := ids[dice.IntN(len(ids))]
+	_, err := a.p.Signal(c, to, "offer", fmt.Sprint(a.said), "v=0")
+	for range 10 { // while its receiver cannot take it
+		var f *fault.Error
+		if !errors.As(err, &f) || f.Code != fault.Unavailable {
+			break
+		}
+		time.Sleep(max(time.Duration(f.RetryAfterMS), 20) * time.Millisecond)
+		_, err = a.p.Signal(c, to, "offer", fmt.Sprint(a.said), "v=0")
+	}
 	a.allow("signal", err, fault.PeerGone, fault.NotInMeeting, fault.NotJoined)
 	a.c.signals.Add(1)
 }
@@ -319,6 +359,8 @@ func (a *actor) signal(c context.Context, dice *rand.Rand) {
 // connection is what an actor is told on one of its connections.
 type connection struct {
 	actor *actor
+
+	had map[numbered]string // its seat's, under the actor's seen
 
 	mu   sync.Mutex
 	me   string // peer id, once it is known
@@ -361,9 +403,18 @@ func (n *connection) signal(s client.Signal) {
 		a.c.bad("a signal with neg %q", s.Neg)
 	}
 	a.seen.Lock()
+	number := numbered{s.From, s.Seq}
+	before, again := n.had[number]
+	n.had[number] = s.Neg
 	last := a.heard[s.From]
 	a.heard[s.From] = max(last, neg)
 	a.seen.Unlock()
+	if again { // the connection before had not confirmed it
+		if before != s.Neg {
+			a.c.bad("%s (%d nodes) was told signal %d of %s as %s and as %s", a.user, len(a.c.nodes), s.Seq, s.From, before, s.Neg)
+		}
+		return
+	}
 	if neg <= last && !a.c.troubled(10*time.Second) {
 		a.c.bad("%s was told signal %d of %s after %d", a.user, neg, s.From, last)
 	}

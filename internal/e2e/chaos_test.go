@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -110,7 +111,7 @@ func newChaos(t *testing.T, nodes int, seed uint64) *chaos {
 		logins: logins{underWay: map[login]int{}, ended: map[login]time.Time{}},
 	}
 	t.Logf("seed %d", seed)
-	env := []string{"SIGNALD_GRACE=" + chaosGrace.String(), "SIGNALD_MAX_PEERS=" + fmt.Sprint(seatLimit), "SIGNALD_DRAIN_TIMEOUT=4s", "SIGNALD_LOG_LEVEL=warn"}
+	env := []string{"SIGNALD_GRACE=" + chaosGrace.String(), "SIGNALD_MAX_PEERS=" + fmt.Sprint(seatLimit), "SIGNALD_DRAIN_TIMEOUT=4s", "SIGNALD_TRUSTED_PROXIES=127.0.0.1/32", "SIGNALD_LOG_LEVEL=warn"}
 	driver, dsn := "sqlite", "file:"+filepath.Join(t.TempDir(), "s.db")+"?mode=ro"
 	if nodes == 1 {
 		env = append(env, "SIGNALD_DATABASE_URL=sqlite:"+strings.TrimSuffix(strings.TrimPrefix(dsn, "file:"), "?mode=ro"))
@@ -131,7 +132,7 @@ func newChaos(t *testing.T, nodes int, seed uint64) *chaos {
 		c.meetings = append(c.meetings, meeting(t, c.nodes[0], nil))
 		c.books = append(c.books, &book{revs: map[int64]*page{}})
 		for k := range actors {
-			c.actors = append(c.actors, &actor{c: c, number: i, user: fmt.Sprint("u", k), heard: map[string]int{}})
+			c.actors = append(c.actors, &actor{c: c, number: i, user: fmt.Sprint("u", k), heard: map[string]int{}, from: http.Header{"X-Forwarded-For": {fmt.Sprintf("198.18.%d.%d", k, i+1)}}})
 		}
 	}
 	return c
