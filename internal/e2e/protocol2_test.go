@@ -619,13 +619,24 @@ func TestManyJoinAndLeaveAtOnce(t *testing.T) {
 		m := meeting(t, n[0], nil)
 		stay := join(t, n[0], as(m, "stay"), nil)
 		errs := make(chan error, 50)
+		var refused atomic.Int64 // as unavailable, for want of a core
+		enter := func(c context.Context, i int) (p *client.Participant, err error) {
+			for {
+				p, err = client.Join(c, n[i%len(n)].URL, as(m, fmt.Sprint("u", i)), client.Handlers{}, client.Options{})
+				if fault.CodeOf(err) != fault.Unavailable || c.Err() != nil {
+					return p, err
+				}
+				refused.Add(1)
+				time.Sleep(time.Second)
+			}
+		}
 		for i := range cap(errs) {
 			go func() {
 				errs <- func() error {
-					c, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+					c, cancel := context.WithTimeout(context.Background(), 40*time.Second)
 					defer cancel()
 					for range 3 {
-						p, err := client.Join(c, n[i%len(n)].URL, as(m, fmt.Sprint("u", i)), client.Handlers{}, client.Options{})
+						p, err := enter(c, i)
 						if err != nil {
 							return err
 						}
@@ -633,7 +644,7 @@ func TestManyJoinAndLeaveAtOnce(t *testing.T) {
 							return err
 						}
 					}
-					_, err := client.Join(c, n[i%len(n)].URL, as(m, fmt.Sprint("u", i)), client.Handlers{}, client.Options{})
+					_, err := enter(c, i)
 					return err
 				}()
 			}()
@@ -646,8 +657,10 @@ func TestManyJoinAndLeaveAtOnce(t *testing.T) {
 		if err := stay.Await(ctx(t), func(peers map[string]protocol.Peer) bool { return len(peers) == cap(errs) }); err != nil {
 			t.Fatal(err)
 		}
-		if rev, _ := stay.Roster(); rev != int64(1+7*cap(errs)) {
-			t.Errorf("rev %d", rev)
+		least := int64(1 + 7*cap(errs))
+		most := least + 2*refused.Load() // a join that was refused may have been done, and is undone then
+		if rev, _ := stay.Roster(); rev < least || rev > most {
+			t.Errorf("rev %d, want %d to %d", rev, least, most)
 		}
 		if stay.Gaps() != 0 {
 			t.Errorf("%d gaps", stay.Gaps())
