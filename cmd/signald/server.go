@@ -203,7 +203,6 @@ func (s *server) Serve(ctx context.Context, stopping func()) error {
 	background, stopBackground := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { s.runUpkeep(background) })
-	running.Go(func() { s.places.Run(background) })
 	running.Go(func() { s.others.Run(background, fromOthers{s}) })
 	running.Go(func() { s.runWebhooks(background) })
 	running.Go(s.operator.serve)

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"time"
 
+	"signald/internal/geo"
 	"signald/internal/upkeep"
+	"signald/internal/webhook"
 )
 
 const (
@@ -23,7 +25,12 @@ func (s *server) tasks() []upkeep.Task {
 	if s.relay != nil {
 		tasks = append(tasks, upkeep.Task{Name: "drop_strangers", Every: dropStrangersEvery, Run: s.dropStrangers})
 	}
-	if s.webhooks == nil {
+	if len(s.config.GeoIPDB) > 0 {
+		tasks = append(tasks, upkeep.Task{Name: "watch_geoip", Every: geo.LookEvery, Run: s.places.Look})
+	}
+	if s.webhooks != nil {
+		tasks = append(tasks, upkeep.Task{Name: "count_webhooks", Every: webhook.CountEvery, Run: s.webhooks.Count})
+	} else {
 		tasks = append(tasks, upkeep.Task{Name: "drop_webhooks", Every: time.Hour, Run: s.dropWebhooks()})
 	}
 	if s.config.AuditRetention > 0 {

@@ -17,13 +17,12 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// DefaultInterval is how often Run looks whether a file has changed.
-const DefaultInterval = 30 * time.Second
+// LookEvery is how often Look should be called.
+const LookEvery = 30 * time.Second
 
 // DB answers from the files it was opened with. All methods are safe for concurrent use.
 type DB struct {
-	log      zerolog.Logger
-	interval time.Duration
+	log zerolog.Logger
 
 	// Held for a whole round of looking at files, which is I/O: nobody but another round waits for it.
 	reloading sync.Mutex
@@ -44,20 +43,11 @@ type file struct {
 	failing bool        // the warning is out
 }
 
-// Option changes how Open works.
-type Option func(*DB)
-
-// Every sets how often Run looks whether a file has changed. Default DefaultInterval.
-func Every(interval time.Duration) Option { return func(db *DB) { db.interval = interval } }
-
 // Open loads the files at paths; the first that knows an address answers, and files that know
 // countries only fill in a country that none of the others knew. It cannot fail: what cannot be read is
-// warned of, and taken up by Run or Reload when it can.
-func Open(paths []string, log zerolog.Logger, options ...Option) *DB {
-	db := &DB{log: log, interval: DefaultInterval, sources: make([]*source, len(paths))}
-	for _, option := range options {
-		option(db)
-	}
+// warned of, and taken up by Look or Reload when it can.
+func Open(paths []string, log zerolog.Logger) *DB {
+	db := &DB{log: log, sources: make([]*source, len(paths))}
 	for _, path := range paths {
 		db.files = append(db.files, &file{path: path})
 	}
@@ -65,19 +55,11 @@ func Open(paths []string, log zerolog.Logger, options ...Option) *DB {
 	return db
 }
 
-// Run watches the files until ctx ends. They are polled: a file may be on any mount, and a minute
-// late is early for data that changes monthly.
-func (db *DB) Run(ctx context.Context) {
-	ticker := time.NewTicker(db.interval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			db.look(false)
-		}
-	}
+// Look takes up files that have changed, or can be read at last. Files are polled, once every LookEvery: they
+// may be on any mount, and half a minute late is early for data that changes monthly.
+func (db *DB) Look(context.Context) error {
+	db.look(false)
+	return nil // what cannot be read was warned of, and is tried again
 }
 
 // Reload reads all files anew, changed or not, and returns when what could be read is in use.

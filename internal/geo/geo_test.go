@@ -2,7 +2,6 @@ package geo
 
 import (
 	"bytes"
-	"context"
 	"math/rand/v2"
 	"net/netip"
 	"os"
@@ -10,8 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/maxmind/mmdbwriter/mmdbtype"
@@ -294,28 +291,19 @@ func TestUnchangedFileIsNotReadAgainUnlessAsked(t *testing.T) {
 	}
 }
 
-func TestRunTakesUpAChangeWithinItsInterval(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		path := put(t, "GeoLite2-City.mmdb", maxMindCity(t))
-		db, _ := opened(t, path)
-		ctx, cancel := context.WithCancel(t.Context())
-		var running sync.WaitGroup
-		running.Go(func() { db.Run(ctx) })
-
-		write(t, path, database(t, "GeoLite2-City", records{"81.2.69.142/31": changchun}))
-		time.Sleep(DefaultInterval - time.Second)
-		synctest.Wait()
-		if got := lookup(db, "81.2.69.142").City; got != "London" {
-			t.Errorf("too early: %q", got)
-		}
-		time.Sleep(2 * time.Second)
-		synctest.Wait()
-		if got := lookup(db, "81.2.69.142").City; got != "Changchun" {
-			t.Errorf("%q, want Changchun", got)
-		}
-		cancel()
-		running.Wait()
-	})
+func TestLookTakesUpAChange(t *testing.T) {
+	path := put(t, "GeoLite2-City.mmdb", maxMindCity(t))
+	db, _ := opened(t, path)
+	write(t, path, database(t, "GeoLite2-City", records{"81.2.69.142/31": changchun}))
+	if got := lookup(db, "81.2.69.142").City; got != "London" {
+		t.Errorf("too early: %q", got)
+	}
+	if err := db.Look(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if got := lookup(db, "81.2.69.142").City; got != "Changchun" {
+		t.Errorf("%q, want Changchun", got)
+	}
 }
 
 func TestNoTemporaryFolderMeansMemory(t *testing.T) {

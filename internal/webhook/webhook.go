@@ -45,12 +45,14 @@ const (
 	atOnce         = 16               // meetings whose events are on their way
 	gatherFor      = 5 * time.Millisecond
 	pollEvery      = time.Second // for events of other nodes, and those that are due again
-	countEvery     = 5 * time.Second
 	firstRetry     = time.Second
 	lastRetry      = 5 * time.Minute
 	giveUpAfter    = 24 * time.Hour
 	neverAfter     = 2 * giveUpAfter // a meeting that has more events than its turns can tell
 )
+
+// CountEvery is how often Count should be called.
+const CountEvery = 5 * time.Second
 
 // Options of a Sender.
 type Options struct {
@@ -70,6 +72,8 @@ type Sender struct {
 	woken  chan struct{} // holds one token while there may be something new
 
 	failing atomic.Bool // the last attempt did
+
+	unclaimed bool // Run's: the store did not answer what is due
 }
 
 // New makes a Sender, which sends while Run runs.
@@ -101,14 +105,7 @@ func (s *Sender) Run(ctx context.Context) {
 	var attempts sync.WaitGroup
 	defer attempts.Wait()
 	ended := make(chan struct{}, atOnce) // from attempts, which never wait for room
-	var counted time.Time
 	for free := atOnce; ctx.Err() == nil; {
-		if time.Since(counted) >= countEvery {
-			counted = time.Now()
-			if n, oldest, err := s.store.PendingEvents(ctx); err == nil {
-				s.opts.Observer.WebhooksPending(n, oldest)
-			}
-		}
 		for _, e := range s.claim(ctx, free) {
 			free--
 			attempts.Go(func() {
@@ -128,6 +125,15 @@ func (s *Sender) Run(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}
+}
+
+// Count tells the observer how many events wait.
+func (s *Sender) Count(ctx context.Context) error {
+	n, oldest, err := s.store.PendingEvents(ctx)
+	if err == nil {
+		s.opts.Observer.WebhooksPending(n, oldest)
+	}
+	return err
 }
 
 // gather waits a moment for attempts that end with the first, so that one claim fills all their places, and returns how
@@ -152,9 +158,13 @@ func (s *Sender) claim(ctx context.Context, free int) []store.Event {
 		return nil
 	}
 	events, err := s.store.ClaimEvents(ctx, free, lease)
-	if err != nil && ctx.Err() == nil {
-		s.opts.Log.Debug().Err(err).Msg("webhooks put off")
+	switch {
+	case err != nil && !s.unclaimed && ctx.Err() == nil:
+		s.opts.Log.Warn().Err(err).Msg("webhooks put off: the store does not tell what is due")
+	case err == nil && s.unclaimed:
+		s.opts.Log.Info().Msg("webhooks go on")
 	}
+	s.unclaimed = err != nil
 	return events
 }
 

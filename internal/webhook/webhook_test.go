@@ -28,6 +28,7 @@ type shelf struct {
 	mu     sync.Mutex
 	events []*shelved
 	broken bool // it cannot delete
+	denied bool // it cannot claim
 }
 
 type shelved struct {
@@ -47,6 +48,9 @@ func (s *shelf) add(events ...store.Event) {
 func (s *shelf) ClaimEvents(_ context.Context, limit int, lease time.Duration) (claimed []store.Event, _ error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.denied {
+		return nil, errors.New("permission denied for table webhook_events")
+	}
 	heads := map[string]bool{}
 	var due []*shelved
 	for _, e := range s.events {
@@ -183,6 +187,28 @@ func TestEventsOfAMeetingAreSentInOrderAndMeetingsBesideEachOther(t *testing.T) 
 				t.Errorf("%d delivered, %d failed", d, f)
 			}
 		})
+	})
+}
+
+// A right that is missing must not keep events back in silence.
+func TestStoreThatTellsNoEventsIsOneWarning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &shelf{denied: true}
+		s.add(store.Event{ID: "a1", MeetingID: "a"})
+		var log strings.Builder
+		sending(t, s, func(string) (int, error) { return 204, nil }, &log, func(sender *Sender, counted *tally) {
+			time.Sleep(time.Minute)
+			s.mu.Lock()
+			s.denied = false
+			s.mu.Unlock()
+			if err := sender.Count(t.Context()); err != nil || counted.pending.Load() != 1 {
+				t.Errorf("%d counted, %v", counted.pending.Load(), err)
+			}
+			time.Sleep(time.Minute)
+		})
+		if n := strings.Count(log.String(), "\n"); n != 2 || strings.Count(log.String(), "permission denied") != 1 || s.left() != 0 {
+			t.Errorf("%d events left; the log:\n%s", s.left(), log.String())
+		}
 	})
 }
 
