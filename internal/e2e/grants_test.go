@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"net/http"
 	"net/url"
 	"os"
 	"regexp"
@@ -13,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"signald/internal/client"
+	"signald/internal/protocol"
 	"signald/internal/testnode"
 	"signald/internal/testpg"
 )
@@ -158,12 +160,27 @@ func TestNobodyStaysUnderTheRolesOfDeploy(t *testing.T) {
 			if !a.Joined().Resumed {
 				t.Error("the host did not resume")
 			}
-			for _, action := range []string{"kick", "unban"} {
-				if err := a.Conn().Call(ctx(t), "moderate", map[string]any{"action": action, "peer_id": c.PeerID()}, nil); err != nil {
-					t.Errorf("%s: %v", action, err)
+			moderate(t, a, protocol.Moderate{Action: "kick", PeerID: c.PeerID()})
+			moderate(t, a, protocol.Moderate{Action: "unban", PeerID: c.PeerID()})
+			control(t, a, map[string]any{"lobby": true})
+			knock := func(user string) *client.Waiter {
+				_, w, err := client.Knock(ctx(t), n.URL, as(m, user), client.Handlers{}, client.Options{})
+				if err != nil || w == nil {
+					t.Fatalf("%v, %v", w, err)
 				}
+				return w
 			}
-			if err := a.Conn().Call(ctx(t), "control", map[string]any{"lobby": true, "password": "p"}, nil); err != nil {
+			admitted := knock("admitted")
+			moderate(t, a, protocol.Moderate{Action: "admit"})
+			in, err := admitted.Enter(ctx(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			knock("gone").Conn().Kill() // without a word
+			moderate(t, a, protocol.Moderate{Action: "ban", PeerID: in.PeerID()})
+			moderate(t, a, protocol.Moderate{Action: "unban", PeerID: in.PeerID()})
+			control(t, a, map[string]any{"password": "p"})
+			if err := client.Attendees(ctx(t), n.URL, m.MeetingID, m.HostKey, &struct{}{}); err != nil {
 				t.Error(err)
 			}
 			if err := a.Leave(ctx(t)); err != nil {
@@ -171,12 +188,24 @@ func TestNobodyStaysUnderTheRolesOfDeploy(t *testing.T) {
 			}
 		})
 	}
+	resp, answer := do(t, http.DefaultClient, "POST", n.URL+"/api/v1/admin/login", `{"token":"`+testnode.AdminToken+`"}`)
+	if resp.StatusCode != http.StatusOK || len(resp.Cookies()) == 0 {
+		t.Fatalf("%d: %s", resp.StatusCode, answer)
+	}
+	session := resp.Cookies()[0]
+	for _, ask := range []string{"GET session", "GET audit", "GET audit/chain", "GET events", "GET meetings", "POST logout"} {
+		method, path, _ := strings.Cut(ask, " ")
+		if resp, answer := do(t, http.DefaultClient, method, n.URL+"/api/v1/admin/"+path, "", "Cookie", session.Name+"="+session.Value); resp.StatusCode/100 != 2 {
+			t.Errorf("%s: %d: %s", ask, resp.StatusCode, answer)
+		}
+	}
+
 	conn, err := pgx.Connect(ctx(t), login("signald_owner"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close(ctx(t)) }()
-	for _, table := range []string{"participants", "messages", "chat_readers", "attendance", "bans"} {
+	for _, table := range []string{"participants", "messages", "chat_readers", "attendance", "bans", "waiting", "admin_sessions"} {
 		eventually(t, table+" is empty", 90*time.Second, func() bool {
 			var left int
 			if err := conn.QueryRow(ctx(t), `SELECT count(*) FROM `+table).Scan(&left); err != nil {

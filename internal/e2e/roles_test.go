@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -83,6 +84,53 @@ func TestServerWithTheGrantsOfDeployWorksAndCannotChangeTheAudit(t *testing.T) {
 
 	got := testnode.Run(t, "audit", "verify", "--database-url="+login("signald_auditor"))
 	if got.Code != 0 || !strings.HasPrefix(got.Output, "2 rows") || !strings.Contains(got.Output, "1 events") {
+		t.Errorf("%+v", got)
+	}
+}
+
+// The server may not prune the audit: it says so once, names who may, and works on.
+func TestAuditIsPrunedByTheOwnerAlone(t *testing.T) {
+	t.Parallel()
+	login := roles(t)
+	n := testnode.Start(t, "SIGNALD_DATABASE_URL="+login("signald"))
+	for range 3 {
+		meeting(t, n, nil)
+	}
+	if code := n.Stop(ctx(t)); code != 0 {
+		t.Fatalf("exit code %d", code)
+	}
+	conn, err := pgx.Connect(ctx(t), login("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(ctx(t)) }()
+	for _, statement := range []string{ // two days pass
+		`ALTER TABLE meetings DISABLE TRIGGER ALL`, `UPDATE meetings SET created_at = created_at - interval '2 days'`, `ALTER TABLE meetings ENABLE TRIGGER ALL`,
+	} {
+		if _, err := conn.Exec(ctx(t), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n.Set("SIGNALD_AUDIT_RETENTION=24h")
+	n.Start()
+	eventually(t, "the server says that it may not", 20*time.Second, func() bool {
+		return strings.Contains(n.Log(), `"task":"prune_audit"`)
+	})
+	m := meeting(t, n, nil)
+	if err := join(t, n, as(m, "a"), nil).Leave(ctx(t)); err != nil {
+		t.Error(err)
+	}
+	if log := n.Log(); strings.Count(log, "task fails") != 1 || !strings.Contains(log, "permission denied") || !strings.Contains(log, "run signald audit prune as its owner") {
+		t.Errorf("the log:\n%s", log)
+	}
+	for _, role := range []string{"signald", "signald_auditor"} {
+		got := testnode.Run(t, "audit", "prune", "--audit-retention=24h", "--database-url="+login(role))
+		if got.Code != 1 || !strings.Contains(got.Output, "permission denied") {
+			t.Errorf("%s: %+v", role, got)
+		}
+	}
+	got := testnode.Run(t, "audit", "prune", "--audit-retention=24h", "--database-url="+login("signald_owner"))
+	if got.Code != 0 || got.Output != "3 rows deleted.\n" {
 		t.Errorf("%+v", got)
 	}
 }
