@@ -33,6 +33,8 @@ type Options struct {
 	OnEvent func(event string, args []json.RawMessage)
 	// OnClose is called once when the connection has ended.
 	OnClose func(error)
+	// NoPong leaves pings unanswered: the server gets no confirmation of anything.
+	NoPong bool
 }
 
 // Conn is a Socket.IO connection in the default namespace.
@@ -282,6 +284,9 @@ func (c *Conn) read() {
 func (c *Conn) receive(b []byte) error {
 	switch {
 	case bytes.Equal(b, []byte("2")):
+		if c.opts.NoPong {
+			return nil
+		}
 		return c.write([]byte("3"))
 	case bytes.HasPrefix(b, []byte("42")):
 		var args []json.RawMessage

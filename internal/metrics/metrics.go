@@ -115,7 +115,7 @@ type Sources struct {
 }
 
 const outboxHelp = "Messages that a queue had no room for, by reason. slow_consumer: the client did not read, and was cut; " +
-	"away_full: too much waited for someone who is away; order_full: too many signals of another node waited for their turn."
+	"away_full: too much waited for someone who is away; unconfirmed_full: a client has too many signals that it has not confirmed; order_full: too many signals of another node waited for their turn."
 
 // Watch shows what the sources count. It is called once.
 func (m *Metrics) Watch(s Sources) {
