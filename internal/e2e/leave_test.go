@@ -29,19 +29,25 @@ func sayAndGo(t *testing.T, n *testnode.Node, path, body string, header ...strin
 	}
 }
 
+// Ten meetings, each left a hundred times.
 func TestLeaveIsDoneThoughItsConnectionIsGone(t *testing.T) {
+	const meetings, leaves = 10, 100
 	onEachStore(t, func(t *testing.T, env []string) {
 		n := testnode.Start(t, env...)
-		m := meeting(t, n, nil)
-		a := join(t, n, as(m, "a"), nil)
-		for i := range 50 {
-			user := fmt.Sprint("b", i)
-			b := join(t, n, as(m, user), nil)
-			sees(t, a, map[string]string{user: "online"})
-			sayAndGo(t, n, "/api/v1/leave", fmt.Sprintf(`{"peer_id":%q,"resume_token":%q}`, b.PeerID(), b.Joined().ResumeToken))
-			if err := a.Await(ctx(t), func(peers map[string]protocol.Peer) bool { return len(peers) == 0 }); err != nil {
-				t.Fatalf("leave %d came to nothing: %v", i, err)
-			}
+		for k := range meetings {
+			t.Run(fmt.Sprint("meeting ", k), func(t *testing.T) {
+				t.Parallel()
+				m := meeting(t, n, nil)
+				a := join(t, n, as(m, "a"), nil)
+				for i := range leaves {
+					b := join(t, n, as(m, "b"), nil)
+					sees(t, a, map[string]string{"b": "online"})
+					sayAndGo(t, n, "/api/v1/leave", fmt.Sprintf(`{"peer_id":%q,"resume_token":%q}`, b.PeerID(), b.Joined().ResumeToken))
+					if err := a.Await(ctx(t), func(peers map[string]protocol.Peer) bool { return len(peers) == 0 }); err != nil {
+						t.Fatalf("leave %d came to nothing: %v", i, err)
+					}
+				}
+			})
 		}
 	})
 }

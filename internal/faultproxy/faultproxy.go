@@ -52,7 +52,10 @@ type drop struct {
 }
 
 // link is one connection through the proxy.
-type link struct{ client, server net.Conn }
+type link struct {
+	client, server net.Conn
+	broken         bool // under the proxy's mu: what is still in its buffers is lost
+}
 
 // New listens on a port of loopback, for the server at host:port.
 func New(server string) (*Proxy, error) {
@@ -114,6 +117,7 @@ func (p *Proxy) Reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for l := range p.links {
+		l.broken = true
 		l.reset()
 	}
 }
@@ -199,8 +203,8 @@ func (p *Proxy) serve(client net.Conn) {
 		upgrade = bytes.HasPrefix(head, []byte("HTTP/1.1 101"))
 	}
 	var ends sync.WaitGroup
-	ends.Go(func() { p.pass(in, l.server, ToServer, upgrade); closeWrite(l.server) })
-	ends.Go(func() { p.pass(out, client, ToClient, upgrade); closeWrite(client) })
+	ends.Go(func() { p.pass(l, in, l.server, ToServer, upgrade); closeWrite(l.server) })
+	ends.Go(func() { p.pass(l, out, client, ToClient, upgrade); closeWrite(client) })
 	ends.Wait()
 }
 
@@ -227,7 +231,7 @@ func readHead(r *bufio.Reader) (head []byte, upgrade bool, err error) {
 }
 
 // pass passes on what comes, message by message.
-func (p *Proxy) pass(from *bufio.Reader, to io.Writer, way Direction, frames bool) {
+func (p *Proxy) pass(l *link, from *bufio.Reader, to io.Writer, way Direction, frames bool) {
 	for {
 		read := readChunk
 		if frames {
@@ -237,7 +241,7 @@ func (p *Proxy) pass(from *bufio.Reader, to io.Writer, way Direction, frames boo
 		if err != nil {
 			return
 		}
-		if p.await(way) && !p.lost(way, text) {
+		if p.await(way) && !p.lost(l, way, text) {
 			if _, err := to.Write(whole); err != nil {
 				return
 			}
@@ -257,9 +261,12 @@ func (p *Proxy) await(way Direction) (passes bool) {
 }
 
 // lost reports whether a message is one that is to be lost.
-func (p *Proxy) lost(way Direction, text []byte) bool {
+func (p *Proxy) lost(l *link, way Direction, text []byte) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if l.broken {
+		return true
+	}
 	for i, d := range p.drops {
 		if d.way == way && bytes.Contains(text, []byte(d.text)) {
 			p.drops = append(p.drops[:i:i], p.drops[i+1:]...)
