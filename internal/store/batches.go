@@ -55,22 +55,25 @@ func (s *Store) Pause(ctx context.Context) error {
 	}
 }
 
-// batch is a transaction that deletes some rows at a time until its time is over. In SQLite everybody who
-// writes waits for it.
+// batch is a transaction that deletes some rows at a time until its time is over. In SQLite every writer
+// waits for it.
 type batch struct {
 	ctx   context.Context
 	txn   txn
 	until time.Time
+	begun bool        // statements have run
 	rows  int         // that a statement touches at most
 	last  []statement // go with the commit
 }
 
-// over reports whether the batch has had its time.
-func (b *batch) over() bool { return !time.Now().Before(b.until) }
+// over reports whether the batch has had its time. However slow the machine is, a batch gets something done:
+// otherwise deleting would never end.
+func (b *batch) over() bool { return b.begun && !time.Now().Before(b.until) }
 
 // touch runs statements, each of which answers a number for each row that it deletes or changes, and tells
 // how many those were and what the largest number is.
 func (b *batch) touch(list ...statement) (rows []int, largest int64, err error) {
+	b.begun = true
 	rows = make([]int, len(list))
 	queries := make([]query, len(list))
 	for i, st := range list {
@@ -106,8 +109,7 @@ func (s *Store) batch(ctx context.Context, what string, fn func(*batch) error) e
 		if err != nil {
 			return err
 		}
-		w := s.d.words()
-		b := &batch{ctx: ctx, txn: t, until: time.Now().Add(w.batchTime), rows: w.rows}
+		b := &batch{ctx: ctx, txn: t, until: time.Now().Add(s.batchTime), rows: s.d.words().rows}
 		committed := false
 		defer func() { // also when fn panics
 			if !committed {

@@ -430,15 +430,49 @@ func createMarked(t *testing.T, s *store.Store, side *sql.DB, id string, message
 
 func speak(t *testing.T, s *store.Store, meeting, peer string, messages int) {
 	t.Helper()
-	if err := s.InMeeting(t.Context(), meeting, func(_ context.Context, tx *store.Tx) error {
-		for i := range messages {
-			if err := tx.Say(&store.Message{ID: fmt.Sprint(peer, i), ClientID: fmt.Sprint(i), From: peer, Text: strings.Repeat("x", 4096)}); err != nil {
-				return err
+	for said := 0; said < messages; {
+		if err := s.InMeeting(t.Context(), meeting, func(_ context.Context, tx *store.Tx) error {
+			for end := min(said+200, messages); said < end; said++ {
+				if err := tx.Say(&store.Message{ID: fmt.Sprint(peer, said), ClientID: fmt.Sprint(said), From: peer, Text: strings.Repeat("x", 4096)}); err != nil {
+					return err
+				}
 			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
 		}
-		return nil
-	}); err != nil {
-		t.Fatal(err)
+	}
+}
+
+// TestDeletingEndsOnASlowMachine: a batch whose time is up before it has begun deletes something all the same.
+func TestDeletingEndsOnASlowMachine(t *testing.T) {
+	for _, db := range databases {
+		t.Run(db.name, func(t *testing.T) {
+			t.Parallel()
+			url := db.url(t)
+			s, side := open(t, url), raw(t, url)
+			s.BoundBatches(0)
+			for _, id := range []string{"k", "l"} {
+				createMarked(t, s, side, id, 20)
+			}
+			if n, err := s.PruneAudit(t.Context(), time.Now().Add(time.Hour)); err != nil || n == 0 {
+				t.Errorf("%d rows of the audit went, %v", n, err)
+			}
+			if err := s.Purge(t.Context(), time.Now().Add(time.Hour)); err != nil {
+				t.Error(err)
+			}
+			for range 100 {
+				if more, err := s.Sweep(t.Context()); err != nil {
+					t.Fatal(err)
+				} else if !more {
+					if n := count(t, side, `SELECT count(*) FROM messages`); n != 0 {
+						t.Errorf("%d messages are left", n)
+					}
+					return
+				}
+			}
+			t.Error("deleting never ends")
+		})
 	}
 }
 

@@ -73,7 +73,7 @@ type words struct {
 	claim      string // meeting e until the end of the transaction, without waiting; false if another node has it
 	some       string // limits what is deleted at a time; rows is the number
 	rows       int
-	batchTime  time.Duration // how long a batch of deletions may take, while others wait
+	batchTime  time.Duration // of Store.batchTime
 	later      string        // in so many seconds: $2
 	age        string        // of at, in seconds
 }

@@ -58,3 +58,6 @@ func (s *Store) Deleted(took time.Duration) time.Duration {
 	s.pause.earn(took)
 	return s.pause.left()
 }
+
+// BoundBatches sets how long a batch of deletions may take.
+func (s *Store) BoundBatches(d time.Duration) { s.batchTime = d }

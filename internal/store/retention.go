@@ -55,7 +55,7 @@ func (s *Store) prune(ctx context.Context, c chain, before time.Time) (deleted i
 		err := s.turn(ctx, "delete old rows of the audit", func(b *batch) error {
 			for to < e.anchor.Seq && !b.over() {
 				next := min(to+int64(b.rows), e.anchor.Seq)
-				if err := b.txn.run(b.ctx, c.deletion(s.d.time(time.Now()), to, next)); err != nil {
+				if _, _, err := b.touch(c.deletion(s.d.time(time.Now()), to, next)...); err != nil {
 					return err
 				}
 				to = next

@@ -49,9 +49,10 @@ type Store struct {
 	window  int    // rows of it that are looked through for one
 	page    int    // rows of a list of leftovers that are read at once
 
-	pause    pause // between batches
-	batches  atomic.Int64
-	sweeping sweeping
+	batchTime time.Duration // how long a batch of deletions may take, while others wait
+	pause     pause         // between batches
+	batches   atomic.Int64
+	sweeping  sweeping
 
 	closed atomic.Bool
 }
@@ -113,6 +114,8 @@ func newStore(d dialect) *Store {
 		few:     auditFew,
 		window:  auditWindow,
 		page:    pageRows,
+
+		batchTime: w.batchTime,
 
 		sql: sqlTexts{
 			lockState:      `SELECT ` + stateColumns + ` FROM meeting_state s WHERE meeting_id = $1` + w.forUpdate,

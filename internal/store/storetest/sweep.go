@@ -28,7 +28,7 @@ func fill(t *testing.T, s *store.Store, meeting, from, prefix string, n int) {
 	t.Helper()
 	for said := 0; said < n; {
 		within(t, s, meeting, func(_ context.Context, tx *store.Tx) {
-			for end := min(said+1000, n); said < end; said++ {
+			for end := min(said+200, n); said < end; said++ {
 				must(t, tx.Say(message(fmt.Sprint(prefix, said), from, "")))
 			}
 		})
