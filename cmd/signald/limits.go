@@ -1,13 +1,32 @@
 package main
 
-import "signald/internal/limits"
+import (
+	"signald/internal/limits"
+	"signald/internal/socketio"
+)
 
 // The bounds of what strangers can make the server spend. docs/SECURITY.md, "What anything
 // costs", lists all of them with their reasons; an office of 200 people behind one address
 // stays below each. A site, the /48 of an IPv6 address, may spend four times as much as a network.
-var requestsRule = limits.Rule{ // HTTP requests: a page loads some twenty files, and 200 pages may load at once
-	Network: limits.Rate{PerSecond: 200, Burst: 10_000},
-	Site:    limits.Rate{PerSecond: 800, Burst: 40_000},
+var (
+	// HTTP requests: a page loads some twenty files, and 200 pages may load at once. Those that open a
+	// connection, or may ask the database, count as several: see httpapi.
+	requestsRule = limits.Rule{
+		Network: limits.Rate{PerSecond: 200, Burst: 10_000},
+		Site:    limits.Rate{PerSecond: 800, Burst: 40_000},
+	}
+	// What one connection has the server read. An event is a read and a frame; large ones are a read
+	// for each 1 to 4 KiB. So 200 offers at once to as many participants fit, which is all that events
+	// may be, and 50 a second after that.
+	packetsPace = socketio.Pace{PerSecond: 300, Burst: 3000}
+)
+
+// packets is packetsPace, unless there are to be no limits.
+func (c *Config) packets() socketio.Pace {
+	if c.RateLimits == "off" {
+		return socketio.Pace{}
+	}
+	return packetsPace
 }
 
 // limit makes a limit of this node, unless there are to be none.

@@ -123,3 +123,48 @@ func TestRosterTellsOfProtocol1(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Pongs and the like reach no handler that could limit them. Its neighbours do not notice.
+func TestEndlessPacketsEndTheirConnectionAlone(t *testing.T) {
+	n := testnode.Start(t, "SIGNALD_RATE_LIMITS=on")
+	dial := func() *websocket.Conn {
+		conn, _, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(n.URL, "http")+"/socket.io/?EIO=4&transport=websocket", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		return conn
+	}
+	for _, packet := range []string{"3", "6", `42["heartbeat",{}]`} {
+		flooding, neighbour := dial(), dial()
+		for _, conn := range []*websocket.Conn{flooding, neighbour} {
+			if err := conn.WriteMessage(websocket.TextMessage, []byte("40")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		go func() { // until it is cut
+			for range 100_000 {
+				if flooding.WriteMessage(websocket.TextMessage, []byte(packet)) != nil {
+					return
+				}
+			}
+		}()
+		var err error
+		for err == nil {
+			_, _, err = flooding.ReadMessage()
+		}
+		if strings.Contains(err.Error(), "timeout") {
+			t.Errorf("%s: %v", packet, err)
+		}
+		if err := neighbour.WriteMessage(websocket.TextMessage, []byte(`421["heartbeat",{}]`)); err != nil {
+			t.Fatal(err)
+		}
+		for answer := ""; !strings.HasPrefix(answer, "431["); {
+			_, b, err := neighbour.ReadMessage()
+			if err != nil {
+				t.Fatalf("the neighbour of %s: %v", packet, err)
+			}
+			answer = string(b)
+		}
+	}
+}

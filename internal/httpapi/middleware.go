@@ -55,15 +55,35 @@ func (a *API) below(next http.Handler) http.Handler {
 	})
 }
 
-// paced bounds the requests of each address, all paths together. Health is asked by balancers,
-// and answered from memory.
+// What requests cost, beside those that are answered from memory.
+const (
+	costOfAPI       = 4  // it may ask the database
+	costOfHandshake = 10 // a new connection, with limits of its own
+)
+
+// cost is what a request takes from its address's account. Health is asked by balancers, and
+// answered from memory: a refusal would cost as much.
+func cost(r *http.Request) float64 {
+	switch path := r.URL.Path; {
+	case path == "/healthz", path == "/readyz":
+		return 0
+	case strings.HasPrefix(path, "/api/"):
+		return costOfAPI
+	case path == "/socket.io/" && !r.URL.Query().Has("sid"):
+		return costOfHandshake
+	default:
+		return 1
+	}
+}
+
+// paced bounds the requests of each address, all paths together.
 func (a *API) paced(next http.Handler) http.Handler {
 	if a.opts.Requests == nil {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/healthz" && r.URL.Path != "/readyz" {
-			if refusal, ok := a.opts.Requests.Take(limits.Payer{IP: a.opts.ClientIP(r)}, 1); !ok {
+		if price := cost(r); price > 0 {
+			if refusal, ok := a.opts.Requests.Take(limits.Payer{IP: a.opts.ClientIP(r)}, price); !ok {
 				w.Header().Set("Cache-Control", "no-store")
 				a.fail(w, r, fault.New(fault.RateLimited).RetryAfter(refusal.Wait))
 				return

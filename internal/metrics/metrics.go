@@ -136,6 +136,7 @@ func (m *Metrics) Watch(s Sources) {
 	m.counter("sent_frames_total", "Messages written to clients.", &sockets.FramesOut, nil)
 	m.counter("sockets_refused_total", "Connections that were one too many.", &sockets.Refused, nil)
 	m.counter("malformed_packets_total", "Packets that broke the protocol; their connection was ended.", &sockets.Malformed, nil)
+	m.counter("flooding_sockets_total", "Connections ended because their client sent too many packets.", &sockets.Flooded, nil)
 	m.counter("panics_total", "Panics of handlers. Each is a bug, and in the log.", &sockets.Panics, nil)
 	m.counter("outbox_drops_total", outboxHelp, &sockets.SlowConsumers, prometheus.Labels{"reason": "slow_consumer"})
 	m.counter("outbox_drops_total", outboxHelp, &room.AwayFull, prometheus.Labels{"reason": "away_full"})

@@ -14,6 +14,7 @@ type frameReader struct {
 	begun  []byte // a frame whose end has not come, as it was sent
 	parts  []byte // of a message in fragments
 	opcode byte   // of that message; 0: there is none
+	frames int    // how many have come, for who counts them
 }
 
 // message is a text, a binary message or a control frame.
@@ -37,12 +38,14 @@ const (
 	closeProtocol  = 1002
 	closeNoStatus  = 1005 // never sent: the close frame had none
 	closeBadData   = 1007
+	closePolicy    = 1008
 	closeTooBig    = 1009
 )
 
 var (
 	errTooBig  = closeError{closeTooBig, "message too big"}
 	errNotUTF8 = closeError{closeBadData, "text is not UTF-8"}
+	errTooMany = closeError{closePolicy, "too many packets"}
 )
 
 func protocolViolation(why string) error { return closeError{closeProtocol, why} }
@@ -154,6 +157,7 @@ func (r *frameReader) mayFollow(h frameHead, first, second byte) error {
 // take makes messages of frames.
 func (r *frameReader) take(h frameHead, data []byte) (message, error) {
 	m := message{h.opcode, data}
+	r.frames++
 	switch {
 	case h.opcode >= opClose:
 		return m, nil

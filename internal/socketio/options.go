@@ -33,6 +33,11 @@ type Options struct {
 	// MaxQueued and MaxQueuedBytes bound what waits for one client; a client
 	// over either is closed with ReasonSlowConsumer. Default 1,024 and 4 MiB.
 	MaxQueued, MaxQueuedBytes int
+	// Packets bounds what one client has the server read; the zero Pace is no bound. Each read from a
+	// WebSocket, each frame, each POST and each packet in it counts as one. A client that sends more is
+	// closed with ReasonRateLimited: an application answers events that come too often, but hears
+	// nothing of pongs, noops and fragments.
+	Packets Pace
 	// MaxSockets bounds the sessions of this server; 0 is no bound.
 	MaxSockets int
 	// MaxSocketsPerIP bounds the sessions of one address (of one /64 for IPv6);
@@ -143,5 +148,6 @@ const (
 	ReasonServerDisconnect Reason = "server namespace disconnect"
 	ReasonConnectTimeout   Reason = "connect timeout"
 	ReasonSlowConsumer     Reason = "slow_consumer"
+	ReasonRateLimited      Reason = "rate_limited"
 	ReasonShutdown         Reason = "server shutting down"
 )

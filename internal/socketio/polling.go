@@ -176,23 +176,40 @@ func (s *session) servePost(w http.ResponseWriter, r *http.Request) {
 	}
 	_ = control.SetReadDeadline(time.Time{})
 
-	s.handling.Lock()
-	for len(body) > 0 && s.isOpen() {
-		var data []byte
-		data, body, _ = bytes.Cut(body, []byte{separator})
-		s.receive(data, false)
-	}
-	s.handling.Unlock()
+	s.handlePost(body)
 
 	s.mu.Lock()
-	failed := s.state == closed && s.reason != ReasonTransportClose
+	failed, reason := s.state == closed && s.reason != ReasonTransportClose, s.reason
 	s.mu.Unlock()
-	if failed {
+	switch {
+	case failed && reason == ReasonRateLimited:
+		w.Header().Set("Retry-After", "5")
+		refuseProtocol(w, errFlood)
+		return
+	case failed:
 		refuseProtocol(w, errBadRequest)
 		return
 	}
 	w.Header().Set("Content-Type", "text/html")
 	_, _ = io.WriteString(w, "ok")
+}
+
+// handlePost handles the packets of a body.
+func (s *session) handlePost(body []byte) {
+	s.handling.Lock()
+	defer s.handling.Unlock()
+	paid := s.spend(1) // for the request
+	for len(body) > 0 && paid && s.isOpen() {
+		if paid = s.spend(1); paid {
+			var data []byte
+			data, body, _ = bytes.Cut(body, []byte{separator})
+			s.receive(data, false)
+		}
+	}
+	if !paid {
+		s.srv.stats.Flooded.Add(1)
+		s.close(ReasonRateLimited)
+	}
 }
 
 func (s *session) isOpen() bool {

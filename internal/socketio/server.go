@@ -39,6 +39,7 @@ type Server struct {
 type Stats struct {
 	BytesIn, BytesOut, FramesOut, EventsIn    atomic.Int64
 	Malformed, Panics, SlowConsumers, Refused atomic.Int64
+	Flooded                                   atomic.Int64 // closed with ReasonRateLimited
 }
 
 // Refusal is why a client is not let in: the data of its connect_error.
@@ -165,6 +166,7 @@ var (
 	errOrigin           = protocolError{4, "Origin not allowed", http.StatusForbidden}
 	errBadVersion       = protocolError{5, "Unsupported protocol version", http.StatusBadRequest}
 	errTooLarge         = protocolError{6, "Payload too large", http.StatusRequestEntityTooLarge}
+	errFlood            = protocolError{7, "Too many packets", http.StatusTooManyRequests}
 )
 
 func refuseProtocol(w http.ResponseWriter, e protocolError) { answerJSON(w, e.status, e) }

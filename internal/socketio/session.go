@@ -38,6 +38,7 @@ type session struct {
 	// a polling request, or the end of the session. It comes before mu.
 	handling sync.Mutex
 	partial  *packet // under handling: a binary event whose attachments are missing
+	packets  pace    // under handling: what the client has had read
 
 	mu         sync.Mutex
 	state      state

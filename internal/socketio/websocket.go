@@ -228,10 +228,18 @@ func (s *session) readBlocking(ws *wsConn) {
 // heard handles what was read, in order. b is the caller's again afterwards.
 func (s *session) heard(ws *wsConn, b []byte) error {
 	b = ws.in.add(b)
+	cost := 1 // of the read itself
 	for {
+		ws.in.frames = 0
 		m, rest, err := ws.in.next(b)
 		if err != nil {
 			return err
+		}
+		s.handling.Lock()
+		paid := s.spend(cost + ws.in.frames)
+		s.handling.Unlock()
+		if cost = 0; !paid {
+			return errTooMany
 		}
 		switch b = rest; m.opcode {
 		case 0:
@@ -291,6 +299,9 @@ func (s *session) webSocketGone(ws *wsConn, err error) {
 			reason = ReasonTransportClose
 		}
 		s.closeWith(ended.code, reason)
+	case errors.Is(err, errTooMany):
+		s.srv.stats.Flooded.Add(1)
+		s.closeWith(errTooMany.code, ReasonRateLimited)
 	case errors.As(err, &wrong):
 		s.srv.stats.Malformed.Add(1)
 		s.srv.opts.Log.Debug().Err(err).Str("sid", s.id).Msg("frame refused")
