@@ -349,7 +349,7 @@ func (a *actor) signal(c context.Context, dice *rand.Rand) {
 		if !errors.As(err, &f) || f.Code != fault.Unavailable {
 			break
 		}
-		time.Sleep(max(time.Duration(f.RetryAfterMS), 20) * time.Millisecond)
+		time.Sleep(time.Duration(max(f.RetryAfterMS, 20)) * time.Millisecond)
 		_, err = a.p.Signal(c, to, "offer", fmt.Sprint(a.said), "v=0")
 	}
 	a.allow("signal", err, fault.PeerGone, fault.NotInMeeting, fault.NotJoined)

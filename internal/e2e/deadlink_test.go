@@ -140,7 +140,9 @@ func TestEveryAnswerMayBeLost(t *testing.T) {
 			go func() { answered <- conn.Call(ctx(t), event, payload, nil) }()
 			<-lost
 			link.Reset()
-			<-answered
+			if err := <-answered; err == nil {
+				t.Errorf("the answer to %s was not lost", event)
+			}
 			h = dial(h.Joined().ResumeToken, "")
 			if h.PeerID() != me {
 				t.Fatalf("after %s it is somebody else", event)

@@ -63,13 +63,13 @@ func TestPreviousTokenEndsOnceTheNextOneIsConfirmed(t *testing.T) {
 		}
 
 		back := s.join(protocol.Join{ResumeToken: first.ResumeToken})
-		late := s.join(protocol.Join{ResumeToken: first.ResumeToken}) // the next one is not confirmed
-		s.Confirmed(back.Seat)                                        // by a connection that has lost the seat
+		s.join(protocol.Join{ResumeToken: first.ResumeToken}) // the next one is not confirmed
+		s.Confirmed(back.Seat)                                // by a connection that has lost the seat
 		s.sweep()
 		if _, err := s.tryJoin(t.Context(), protocol.Join{ResumeToken: first.ResumeToken, Version: 2}); err != nil {
 			t.Errorf("a former connection's word has ended the token: %v", err)
 		}
-		late = s.join(protocol.Join{ResumeToken: first.ResumeToken})
+		late := s.join(protocol.Join{ResumeToken: first.ResumeToken})
 		s.Confirmed(late.Seat)
 		s.sweep()
 		s.refused(protocol.Join{ResumeToken: first.ResumeToken}, fault.ResumeExpired)
@@ -308,9 +308,9 @@ func TestSeatWithoutAnAnswerGivesWayToItsPerson(t *testing.T) {
 		}
 		// A client that has the token of the seat keeps it.
 		j.JoinType = 0
-		back := s.lose(protocol.Join{ResumeToken: lost.ResumeToken})
+		s.lose(protocol.Join{ResumeToken: lost.ResumeToken})
 		full(j)
-		back = s.join(protocol.Join{ResumeToken: lost.ResumeToken})
+		back := s.join(protocol.Join{ResumeToken: lost.ResumeToken})
 		s.Confirmed(back.Seat)
 		s.sweep()
 		s.Disconnected(bg, back.Seat, "")
@@ -397,7 +397,7 @@ func TestHostKeyFollowsFromTheCreatorsSecret(t *testing.T) {
 	if a != b || a == participants.NewHostKey(attempt+"x") || strings.Contains(a, attempt) || len(a) != len(participants.NewHostKey("")) {
 		t.Errorf("%s and %s", a, b)
 	}
-	if participants.NewHostKey("") == participants.NewHostKey("") {
+	if one, other := participants.NewHostKey(""), participants.NewHostKey(""); one == other {
 		t.Error("two keys are the same")
 	}
 }

@@ -116,7 +116,7 @@ func tagsOfFlag(run []rune) int {
 		if r == endOfTags {
 			return i + 1
 		}
-		if !(r >= 0xE0030 && r <= 0xE0039 || r >= 0xE0061 && r <= 0xE007A) {
+		if digit, letter := r >= 0xE0030 && r <= 0xE0039, r >= 0xE0061 && r <= 0xE007A; !digit && !letter {
 			return 0
 		}
 	}
