@@ -14,6 +14,9 @@ export interface CandidateGate {
   seen(neg: string): boolean;
 }
 
+/** Candidates in one signal of ours; the server takes 32. */
+export const maxBatch = 30;
+
 // Bounds for what a confused or hostile peer can make us keep.
 const maxWaitingNegs = 8;
 const maxWaitingPerNeg = 128;

@@ -91,6 +91,38 @@ test("after a bye nothing said before it is sent any more", async () => {
   expect(sent).toEqual(["a bye", "a 3"]);
 });
 
+test("candidates that wait travel together, a signal's worth at a time, those of one offer", async () => {
+  const { box, server } = outbox();
+  const sent: SignalOut[] = [];
+  server.answer = (message) => {
+    sent.push(message);
+    return new Promise((resolve) => setTimeout(resolve, 300));
+  };
+  const offer = (neg: string) => box.push("a", { kind: "offer", neg, sdp: "v=0", restart: false });
+  const find = (neg: string, candidate: string, end = false) => {
+    const list = end ? [] : [{ candidate, sdpMid: "0", sdpMLineIndex: 0, usernameFragment: "u" }];
+    box.push("a", { kind: "candidates", neg, list, end });
+  };
+  offer("1");
+  for (let i = 0; i < 40; i++) find("1", `c${i}`);
+  find("1", "", true);
+  offer("2");
+  find("2", "d");
+  await vi.advanceTimersByTimeAsync(4 * 300 + 1);
+  expect(
+    sent.map((m) => `${m.kind} ${m.neg} ${m.kind === "candidates" ? `${m.list.length} ${m.end}` : ""}`),
+  ).toEqual([
+    "offer 1 ",
+    "candidates 1 30 false",
+    "candidates 1 10 true",
+    "offer 2 ",
+    "candidates 2 1 false",
+  ]);
+  expect(
+    sent.flatMap((m) => (m.kind === "candidates" && m.neg === "1" ? m.list : [])).map((c) => c.candidate),
+  ).toEqual(Array.from({ length: 40 }, (_, i) => `c${i}`));
+});
+
 test("for who has left nothing is sent", async () => {
   const { box, sent, errors, server, say } = outbox();
   server.answer = () => Promise.reject(notYet(100));

@@ -1,8 +1,10 @@
 /**
  * Signals on their way to the other participants: to each in order, one after the other is answered, so that what has to be
- * sent again is not overtaken by what came later. What could not be sent waits until the connection is back; what may or may
+ * sent again is not overtaken by what came later. Candidates that wait for that travel together: on a slow link a round trip
+ * for each would be long. What could not be sent waits until the connection is back; what may or may
  * not have arrived is sent again (receivers know repeats by `neg`).
  */
+import { maxBatch } from "./candidates.ts";
 import { codeOf, SignalError } from "./errors.ts";
 import type { SignalBody, SignalOut } from "./protocol.ts";
 
@@ -68,13 +70,23 @@ export function createOutbox(options: OutboxOptions): Outbox {
     box.sending = false;
   }
 
+  /** Adds candidates to those that wait behind the first, which may be on its way. Answers whether it could. */
+  function merge(box: Box, body: SignalBody): boolean {
+    const last = box.waiting.length > 1 ? box.waiting.at(-1) : undefined;
+    if (body.kind !== "candidates" || last?.kind !== "candidates" || last.neg !== body.neg) return false;
+    const list = [...last.list, ...body.list];
+    if (list.length > maxBatch) return false;
+    box.waiting.splice(-1, 1, { ...last, list, end: last.end || body.end });
+    return true;
+  }
+
   return {
     push(to, body) {
       const box: Box = boxes.get(to) ?? { waiting: [], sending: false, tries: 0 };
       boxes.set(to, box);
       // After a bye, nothing said before it matters.
       if (body.kind === "bye") box.waiting = [];
-      box.waiting.push({ ...body, to });
+      if (!merge(box, body)) box.waiting.push({ ...body, to });
       if (box.waiting.length > maxWaiting) box.waiting.shift();
       if (box.tries === 0) void drain(box);
     },

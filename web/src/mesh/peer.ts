@@ -8,7 +8,7 @@
  *   from nothing, up to three times.
  */
 import { everything, type Shape, type Wish } from "./budget.ts";
-import { createCandidateGate } from "./candidates.ts";
+import { createCandidateGate, maxBatch } from "./candidates.ts";
 import { encode } from "./encode.ts";
 import { channel, createLink, type Link } from "./link.ts";
 import type { Candidate, PairState, Remedy, SignalBody } from "./protocol.ts";
@@ -40,7 +40,6 @@ export const timing = {
 } as const;
 
 /** The server takes at most 32 in a message. */
-const maxBatch = 30;
 
 export interface PeerOptions {
   selfId: string;

@@ -403,7 +403,7 @@ export function createSignaling(socket: SocketLike): Signaling {
       ended = true;
       clearTimeout(timer);
       socket.io.reconnection(false);
-      socket.io.engine.close();
+      socket.io.engine?.close(); // none while the first is being opened, or the next
     },
   };
 }
