@@ -144,6 +144,10 @@ func (o observedStore) ParticipantByResume(ctx context.Context, hash []byte) (st
 	return observed(ctx, o, "participant_by_resume", func(ctx context.Context) (store.Participant, error) { return o.Store.ParticipantByResume(ctx, hash) })
 }
 
+func (o observedStore) LobbyOf(ctx context.Context, ticketHash []byte) (string, error) {
+	return observed(ctx, o, "lobby_of", func(ctx context.Context) (string, error) { return o.Store.LobbyOf(ctx, ticketHash) })
+}
+
 func (o observedStore) Present(ctx context.Context, peerIDs []string) (map[string]bool, error) {
 	return observed(ctx, o, "present", func(ctx context.Context) (map[string]bool, error) { return o.Store.Present(ctx, peerIDs) })
 }

@@ -97,6 +97,11 @@ func (a *admission) mayBeAskedAgain(err error) bool {
 
 // askAgain gives the client of a refused join the seat that it has already; without one the refusal stays.
 func (s *Service) askAgain(ctx context.Context, a *admission, refused error) error {
+	if known, err := s.isToken(ctx, a.join.MeetingID, a.attempt()); err != nil {
+		return err
+	} else if !known {
+		return refused
+	}
 	a.askedAgain = true
 	err := s.store.InMeeting(ctx, a.join.MeetingID, a.decide)
 	if errors.Is(err, fault.New(fault.ResumeExpired)) || errors.Is(err, fault.New(fault.MeetingEnded)) {

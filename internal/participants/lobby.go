@@ -196,6 +196,11 @@ func (s *Service) GiveUp(ctx context.Context, w *Wait) error {
 // LeaveLobby is GiveUp for who has no connection to say it on.
 func (s *Service) LeaveLobby(ctx context.Context, meetingID, ticket string) error {
 	hash, found := HashSecret(ticket), false
+	if lobby, err := s.store.LobbyOf(ctx, hash); err != nil {
+		return translate(err)
+	} else if lobby != meetingID {
+		return fault.New(fault.NotJoined)
+	}
 	err := s.dropWaiting(ctx, meetingID, func(at store.Waiting) bool {
 		ours := sameHash(at.TicketHash, hash)
 		found = found || ours

@@ -33,6 +33,8 @@ import (
 type Store interface {
 	InMeeting(ctx context.Context, meetingID string, fn func(context.Context, *store.Tx) error) error
 	ParticipantByResume(ctx context.Context, hash []byte) (store.Participant, error)
+	// LobbyOf is the meeting in whose lobby the ticket of this hash waits; empty: none.
+	LobbyOf(ctx context.Context, ticketHash []byte) (meetingID string, err error)
 	AwayBefore(ctx context.Context, t time.Time) ([]store.Presence, error)
 	Abandoned(ctx context.Context, live []string) ([]store.Presence, error)
 	RegisterNode(ctx context.Context, nodeID string) error
@@ -198,7 +200,10 @@ type Joined struct {
 // Errors: those of docs/PROTOCOL.md, "Join".
 func (s *Service) Join(ctx context.Context, j *protocol.Join, c Connection) (*Joined, error) {
 	a := &admission{service: s, join: j, conn: c, peerID: newPeerID(), token: newResumeToken()}
-	err := s.store.InMeeting(ctx, j.MeetingID, a.decide)
+	err := s.nowhere(ctx, j)
+	if err == nil {
+		err = s.store.InMeeting(ctx, j.MeetingID, a.decide)
+	}
 	for errors.Is(err, errPasswordUnchecked) { // too slow a thing to do under the meeting's lock
 		if err = a.checkPassword(ctx); err == nil {
 			err = s.store.InMeeting(ctx, j.MeetingID, a.decide)

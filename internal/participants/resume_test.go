@@ -123,7 +123,7 @@ func TestOneOfManyWhoUseATokenAtOnceGetsTheSeat(t *testing.T) {
 			wg.Go(func() {
 				g, err := s.tryJoin(context.Background(), protocol.Join{ResumeToken: first.ResumeToken, Version: 2})
 				if err != nil { // another one was faster in the moment between
-					wantCode(t, "resume", err, fault.NotJoined)
+					wantCode(t, "resume", err, fault.ResumeExpired)
 					return
 				}
 				mu.Lock()

@@ -207,6 +207,13 @@ func (r *Rooms) Count() int {
 	return len(r.rooms)
 }
 
+// Has reports whether this node has the meeting's room.
+func (r *Rooms) Has(meetingID string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.rooms[meetingID] != nil
+}
+
 // Acquire returns the meeting's room, loaded. The room lives until Release, and
 // after it as long as a participant of this node is in it.
 func (r *Rooms) Acquire(ctx context.Context, meetingID string) (*Room, error) {

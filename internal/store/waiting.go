@@ -86,6 +86,15 @@ func (t *Tx) Unwait(ticketID string) {
 	t.queue = append(t.queue, statement{sql: `DELETE FROM waiting WHERE meeting_id = $1 AND ticket_id = $2`, args: []any{t.locked.MeetingID, ticketID}})
 }
 
+// LobbyOf is the meeting in whose lobby the ticket of this hash is; empty: there is no such ticket.
+func (s *Store) LobbyOf(ctx context.Context, ticketHash []byte) (meetingID string, err error) {
+	err = s.read(ctx, "look for a ticket", query{
+		statement{sql: `SELECT meeting_id FROM waiting WHERE ticket_hash = $1`, args: []any{someBytes(ticketHash)}},
+		func(r row) error { return r.Scan(&meetingID) },
+	})
+	return meetingID, err
+}
+
 // Gone lists those in lobbies whose connection belongs to none of the nodes.
 func (s *Store) Gone(ctx context.Context, nodes []string) ([]Gone, error) {
 	var t texts

@@ -115,6 +115,14 @@ func lobbyIsReadBackAsWritten(t *testing.T, s *store.Store) {
 	st, everyone, err := s.Snapshot(ctx, "k")
 	must(t, err)
 	equal(t, "snapshot", st.Waiting, []store.Waiting{b, a})
+	for what, lobby := range map[string]struct {
+		hash []byte
+		want string
+	}{"ticket": {a.TicketHash, "k"}, "other ticket": {b.TicketHash, "k"}, "made up": {[]byte("none"), ""}, "none": {nil, ""}} {
+		got, err := s.LobbyOf(ctx, lobby.hash)
+		must(t, err)
+		equal(t, what, got, lobby.want)
+	}
 	if len(everyone) != 0 {
 		t.Errorf("who waits is in the meeting: %v", everyone)
 	}
