@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
-import AxeBuilder from "@axe-core/playwright";
 import type { Browser, Locator, Page } from "@playwright/test";
+import { violationsOf } from "./axe.ts";
 import { expect, expectMesh, test as plain } from "./fixtures.ts";
 import { freePort, type Server, startServer } from "./server.ts";
 
@@ -97,7 +97,7 @@ const between = async (page: Page, label: RegExp) =>
     .filter((value) => value > 0 && value < 100).length;
 
 async function expectAccessible(page: Page): Promise<void> {
-  const { violations } = await new AxeBuilder({ page }).analyze();
+  const violations = await violationsOf(page);
   expect(violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" | ")}`)).toEqual(
     [],
   );

@@ -1,5 +1,5 @@
-import AxeBuilder from "@axe-core/playwright";
 import type { BrowserContextOptions, Page } from "@playwright/test";
+import { violationsOf } from "./axe.ts";
 import { expect, expectMediaRising, expectMesh, others, test, type Visitor } from "./fixtures.ts";
 import type { Server } from "./server.ts";
 
@@ -59,7 +59,7 @@ async function ring(ada: Page, sub: string): Promise<void> {
 const rung = (ada: Page, sub: string) => ada.getByTestId("rung").filter({ hasText: sub });
 
 async function expectAccessible(page: Page, part: string): Promise<void> {
-  const { violations } = await new AxeBuilder({ page }).include(part).analyze();
+  const violations = await violationsOf(page, part);
   expect(violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(" | ")}`)).toEqual(
     [],
   );
