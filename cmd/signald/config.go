@@ -62,6 +62,7 @@ type Config struct {
 	MaxSockets          int `env:"SIGNALD_MAX_SOCKETS" default:"20000" help:"Connections at a time; 0: no limit." group:"Limits"`
 	MaxSocketsPerIP     int `name:"max-sockets-per-ip" env:"SIGNALD_MAX_SOCKETS_PER_IP" default:"50" help:"Connections of one address at a time (of one /64 in IPv6); 0: no limit." group:"Limits"`
 	MaxConnectionsPerIP int `name:"max-connections-per-ip" env:"SIGNALD_MAX_CONNECTIONS_PER_IP" default:"2000" help:"TCP connections without a WebSocket of one address at a time (of one /64 in IPv6): a browser opens up to six for a page. The file descriptors of the process bound them, too. 0: no limit." group:"Limits"`
+	MaxQueued           int `env:"SIGNALD_MAX_QUEUED" default:"0" help:"Megabytes that all connections together may have waiting: what is on its way to them, and messages whose end has not come. When it is used up, those with the most are cut. 0: an eighth of the memory that the container or the machine has, at most 128." group:"Limits"`
 	MaxPeers            int `env:"SIGNALD_MAX_PEERS" default:"8" help:"Participants of a meeting, 1 to 1000. A mesh of more than 8 is too much for most uplinks." group:"Limits"`
 	MaxMessage          int `env:"SIGNALD_MAX_MESSAGE" default:"131072" help:"Largest message of a client, in bytes." group:"Limits"`
 
@@ -203,6 +204,7 @@ func (c *Config) Validate() error {
 	between("SIGNALD_MAX_SOCKETS", c.MaxSockets, 0, 1_000_000)
 	between("SIGNALD_MAX_SOCKETS_PER_IP", c.MaxSocketsPerIP, 0, 1_000_000)
 	between("SIGNALD_MAX_CONNECTIONS_PER_IP", c.MaxConnectionsPerIP, 0, 1_000_000)
+	between("SIGNALD_MAX_QUEUED", c.MaxQueued, 0, 1<<20)
 	between("SIGNALD_MAX_PEERS", c.MaxPeers, 1, 1000)
 	between("SIGNALD_MAX_MESSAGE", c.MaxMessage, 64<<10, 1<<20)
 	atLeast := func(name string, d, low time.Duration) {

@@ -130,6 +130,7 @@ func (s *serveCommand) run(ctx context.Context, stdout, stderr io.Writer) int {
 	if wide := s.wideProxies(); len(wide) > 0 {
 		log.Warn().Strs("networks", wide).Msg("a wide network is trusted as proxies")
 	}
+	limitMemory(log)
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	srv, err := build(ctx, &s.Config, log)

@@ -151,7 +151,7 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 	})
 	s.sockets = socketio.New(socketio.Options{
 		PingInterval: c.PingInterval, PingTimeout: c.PingTimeout,
-		MaxMessage: c.MaxMessage, Packets: c.packets(), MaxSockets: c.MaxSockets, MaxSocketsPerIP: c.MaxSocketsPerIP,
+		MaxMessage: c.MaxMessage, Packets: c.packets(), MaxMemory: c.queued(), OnPressure: collectOften(), MaxSockets: c.MaxSockets, MaxSocketsPerIP: c.MaxSocketsPerIP,
 		AllowOrigin: c.allowOrigin(socketio.SameOrigin), ClientIP: s.clientIP,
 		SocketsElsewhere: s.elsewhere.Count, OnCount: others.Sockets,
 		OnConnect: hub.Connect, OnEvent: hub.Event, OnDisconnect: hub.Disconnect, OnPanic: hub.Panic, OnConfirmed: hub.Confirmed, Readmit: hub.Readmit,

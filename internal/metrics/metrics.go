@@ -114,7 +114,7 @@ type Sources struct {
 	}
 }
 
-const outboxHelp = "Messages that a queue had no room for, by reason. slow_consumer: the client did not read, and was cut; " +
+const outboxHelp = "Messages that a queue had no room for, by reason. slow_consumer: the client did not read, and was cut; memory: what waited for all took too much, and this client's was the most; " +
 	"away_full: too much waited for someone who is away; unconfirmed_full: a client has too many signals that it has not confirmed; order_full: too many signals of another node waited for their turn."
 
 // Watch shows what the sources count. It is called once.
@@ -123,6 +123,7 @@ func (m *Metrics) Watch(s Sources) {
 	m.gauge("sockets", "Connections of clients now.", func() float64 { return float64(s.Sockets.Count()) }, nil)
 	m.gauge("connections", "TCP connections without a WebSocket now, those of proxies aside.", func() float64 { return float64(s.Connections.Count()) }, nil)
 	m.counter("connections_refused_total", "TCP connections that were one too many of their address, or in all.", s.Connections.Refused(), nil)
+	m.gauge("queued_bytes", "What all connections have waiting, in bytes of memory.", func() float64 { return float64(s.Sockets.Memory()) }, nil)
 	m.gauge("meetings", "Meetings that someone on this node is in.", func() float64 { return float64(s.Rooms.Count()) }, nil)
 	m.gauge("participants", "Participants whose seat is at this node, those away too.", func() float64 { return float64(s.Rooms.Participants()) }, nil)
 	m.gauge("late_departures", "Departures that the store could not take yet.", func() float64 { return float64(s.Late()) }, nil)
@@ -139,6 +140,7 @@ func (m *Metrics) Watch(s Sources) {
 	m.counter("flooding_sockets_total", "Connections ended because their client sent too many packets.", &sockets.Flooded, nil)
 	m.counter("panics_total", "Panics of handlers. Each is a bug, and in the log.", &sockets.Panics, nil)
 	m.counter("outbox_drops_total", outboxHelp, &sockets.SlowConsumers, prometheus.Labels{"reason": "slow_consumer"})
+	m.counter("outbox_drops_total", outboxHelp, &sockets.OverBudget, prometheus.Labels{"reason": "memory"})
 	m.counter("outbox_drops_total", outboxHelp, &room.AwayFull, prometheus.Labels{"reason": "away_full"})
 	m.counter("outbox_drops_total", outboxHelp, &room.SentFull, prometheus.Labels{"reason": "unconfirmed_full"})
 	m.counter("outbox_drops_total", outboxHelp, &room.OrderFull, prometheus.Labels{"reason": "order_full"})

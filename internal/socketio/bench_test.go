@@ -104,7 +104,7 @@ func fanOut(receivers int) (sessions []*session, sinks []*sink) {
 	for range receivers {
 		k := newSink()
 		sinks = append(sinks, k)
-		n := &session{srv: s, ws: &wsConn{net: k}, out: outbox{maxFrames: 1024, maxBytes: 4 << 20}}
+		n := &session{srv: s, ws: &wsConn{net: k}, out: outbox{maxFrames: 1024, maxBytes: 4 << 20, budget: &s.budget}}
 		n.flusher = n.flush
 		sessions = append(sessions, n)
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 )
 
 // Frame is one packet made ready for the wire, once for any number of
@@ -16,6 +17,8 @@ type Frame struct {
 	header int    // length of its header: ws[header:] is the Engine.IO packet
 	binary bool
 	topic  uint32 // not 0: it takes the place of one of the same topic that waits
+
+	holders *atomic.Int32 // how many outboxes it is in
 }
 
 // Superseding is the frame for a client that needs only the newest of a topic, which is not 0: one that
@@ -50,7 +53,7 @@ func ParseFrame(b []byte) (Frame, error) {
 	if len(b) < header || b[0] != 0x80|opText {
 		return Frame{}, errors.New("not a frame")
 	}
-	f := Frame{ws: b, header: header}
+	f := Frame{ws: b, header: header, holders: new(atomic.Int32)}
 	w := newFrameWriter(len(b))
 	w.Write(b[header:])
 	if whole := w.frame(opText); !bytes.Equal(whole.ws[:whole.header], b[:header]) {
@@ -98,7 +101,7 @@ func (w *frameWriter) frame(opcode byte) Frame {
 		binary.BigEndian.PutUint64(b[start+2:], uint64(n))
 	}
 	b[start] = 0x80 | opcode
-	return Frame{ws: b[start:], header: maxHeader - start, binary: opcode == opBinary}
+	return Frame{ws: b[start:], header: maxHeader - start, binary: opcode == opBinary, holders: new(atomic.Int32)}
 }
 
 func textFrame(packet string) Frame {

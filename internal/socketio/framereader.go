@@ -88,6 +88,9 @@ func (r *frameReader) keep(rest []byte) {
 	}
 }
 
+// size is how much memory is held.
+func (r *frameReader) size() int { return cap(r.begun) + cap(r.parts) }
+
 // frameHead is the start of a frame.
 type frameHead struct {
 	opcode  byte

@@ -53,7 +53,7 @@ func TestClientThatReadsSomethingLargeSlowlyStays(t *testing.T) {
 }
 
 func TestOutboxKeepsTheNewestOfATopicAndAFewLargeFrames(t *testing.T) {
-	o := outbox{maxFrames: 10, maxBytes: 1000}
+	o := outbox{maxFrames: 10, maxBytes: 1000, budget: &budget{}}
 	large := func(i int) Frame { return textFrame(strings.Repeat("x", largeFrame+i)) }
 	for i := range 20 {
 		if !o.push(large(i).Superseding(7)) {

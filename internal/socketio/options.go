@@ -33,6 +33,12 @@ type Options struct {
 	// MaxQueued and MaxQueuedBytes bound what waits for one client; a client
 	// over either is closed with ReasonSlowConsumer. Default 1,024 and 4 MiB.
 	MaxQueued, MaxQueuedBytes int
+	// MaxMemory bounds what all clients together have waiting, in bytes: what is to be sent to them or is
+	// being sent, and messages whose end has not come. When it is used up, those with the most are closed
+	// with ReasonSlowConsumer until an eighth is free; 0 is no bound. OnPressure is told when a
+	// quarter is in use, and when it is down to an eighth again; one call at a time.
+	MaxMemory  int
+	OnPressure func(high bool)
 	// Packets bounds what one client has the server read; the zero Pace is no bound. Each read from a
 	// WebSocket, each frame, each POST and each packet in it counts as one. A client that sends more is
 	// closed with ReasonRateLimited: an application answers events that come too often, but hears

@@ -4,10 +4,15 @@ package socketio
 // bytes; who owns it holds the session's lock.
 type outbox struct {
 	maxFrames, maxBytes int
+	budget              *budget
 
 	frames []Frame
-	bytes  int // of all but the large ones
-	large  int // how many of these there are
+	bytes  int     // of all but the large ones
+	large  int     // how many of these there are
+	held   int     // of the budget, see size
+	flight []Frame // taken, and not written yet
+	flying int     // of the budget
+	writer int     // of the budget, beside them
 }
 
 // No client can have another one sent a frame of largeFrame bytes: they are whole rosters of the
@@ -30,6 +35,7 @@ func (o *outbox) push(f Frame) bool {
 	}
 	o.frames = append(o.frames, f)
 	o.count(f, 1)
+	o.budget.hold(f)
 	return true
 }
 
@@ -37,6 +43,8 @@ func (o *outbox) push(f Frame) bool {
 func (o *outbox) supersede(f Frame) bool {
 	for i := range o.frames {
 		if o.frames[i].topic == f.topic {
+			o.budget.hold(f)
+			o.budget.release(o.frames[i])
 			o.count(o.frames[i], -1)
 			o.frames[i] = f
 			o.count(f, 1)
@@ -47,6 +55,7 @@ func (o *outbox) supersede(f Frame) bool {
 }
 
 func (o *outbox) count(f Frame, n int) {
+	o.held += n * (cap(f.ws) + costOfFrame)
 	if len(f.ws) >= largeFrame {
 		o.large += n
 	} else {
@@ -54,9 +63,40 @@ func (o *outbox) count(f Frame, n int) {
 	}
 }
 
-// take empties the outbox into the caller's hands; reuse becomes its next store.
+// take empties the outbox into the hands of a writer, who says landed once they are written; reuse
+// becomes the outbox's next store.
 func (o *outbox) take(reuse []Frame) []Frame {
-	frames := o.frames
-	o.frames, o.bytes, o.large = reuse[:0], 0, 0
-	return frames
+	o.flight, o.flying = o.frames, o.held
+	o.writes(costOfWrite)
+	o.frames, o.bytes, o.large, o.held = reuse[:0], 0, 0, 0
+	return o.flight
 }
+
+// copied says that the writer has made so many bytes of the frames, and needs them no more.
+func (o *outbox) copied(bytes int) {
+	o.budget.release(o.flight...)
+	o.flight, o.flying = nil, 0
+	o.writes(bytes)
+}
+
+func (o *outbox) writes(bytes int) {
+	o.writer += bytes
+	o.budget.add(int64(bytes))
+}
+
+// landed counts what was taken as gone, once.
+func (o *outbox) landed() {
+	o.budget.release(o.flight...)
+	o.writes(-o.writer)
+	o.flight, o.flying = nil, 0
+}
+
+// drop empties the outbox of a session that ends. A writer may still be at work for a moment.
+func (o *outbox) drop() {
+	o.landed()
+	o.budget.release(o.frames...)
+	o.frames, o.bytes, o.large, o.held = nil, 0, 0, 0
+}
+
+// size is how much of the budget the outbox takes, were nobody else to hold the same.
+func (o *outbox) size() int { return o.held + o.flying + o.writer }

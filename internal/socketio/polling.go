@@ -44,7 +44,7 @@ func (s *session) servePoll(w http.ResponseWriter, r *http.Request) {
 		s.mu.Unlock()
 		refuseProtocol(w, errUnknownSession)
 		return
-	case s.poll != nil: // two polls at once: no client does that
+	case s.poll != nil || s.answering: // two polls at once: no client does that
 		s.closeLocked(ReasonTransportError)
 		s.mu.Unlock()
 		refuseProtocol(w, errBadRequest)
@@ -75,6 +75,9 @@ func (s *session) servePoll(w http.ResponseWriter, r *http.Request) {
 		}
 		return
 	}
+	if a.carries {
+		defer s.answered()
+	}
 	if a.status != http.StatusOK {
 		refuseProtocol(w, errBadRequest)
 		return
@@ -85,6 +88,15 @@ func (s *session) servePoll(w http.ResponseWriter, r *http.Request) {
 	if err != nil && a.carries { // a later ping must not confirm what has not arrived
 		s.close(ReasonTransportClose)
 	}
+}
+
+// answered says that nothing of a poll's answer is in memory any more. Its client cannot know the answer's
+// end before.
+func (s *session) answered() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answering = false
+	s.out.landed()
 }
 
 // writePoll writes the answer of a poll, as writeInTime does frames.
@@ -140,6 +152,8 @@ func (s *session) answerPollLocked() {
 		s.closeLocked(s.reason)
 		return
 	}
+	s.out.copied(body.Cap())
+	s.answering = true
 	p.answers <- pollAnswer{status: http.StatusOK, body: body.Bytes(), carries: true}
 }
 

@@ -23,6 +23,7 @@ type Server struct {
 	onMessage func(*session, []byte) // what an Engine.IO message goes to
 	onBinary  func(*session, []byte) // instead of the reassembly of binary events; nil in production
 	stats     Stats
+	budget    budget
 	running   sync.WaitGroup  // writers and endings of sessions, and readers without a watcher
 	watching  func() *watcher // made at the first WebSocket; nil where there can be none
 	unwatch   sync.Once
@@ -40,6 +41,7 @@ type Stats struct {
 	BytesIn, BytesOut, FramesOut, EventsIn    atomic.Int64
 	Malformed, Panics, SlowConsumers, Refused atomic.Int64
 	Flooded                                   atomic.Int64 // closed with ReasonRateLimited
+	OverBudget                                atomic.Int64 // closed because of MaxMemory
 }
 
 // Refusal is why a client is not let in: the data of its connect_error.
@@ -74,6 +76,7 @@ func New(opts Options) *Server {
 		sessions:  map[string]*session{},
 		perIP:     map[netip.Prefix]int{},
 	}
+	s.budget.max, s.budget.pressure = int64(s.opts.MaxMemory), s.opts.OnPressure
 	s.watching = sync.OnceValue(newWatcher)
 	s.lib = newLibrary(s)
 	return s
@@ -81,6 +84,9 @@ func New(opts Options) *Server {
 
 // Stats returns the server's counters, which go on counting.
 func (s *Server) Stats() *Stats { return &s.stats }
+
+// Memory is how much of Options.MaxMemory is in use, in bytes.
+func (s *Server) Memory() int64 { return s.budget.used.Load() }
 
 // Count is the number of sessions now.
 func (s *Server) Count() int {
@@ -329,7 +335,7 @@ func (s *Server) admit(r *http.Request) (*session, *Refusal) {
 	agent := r.UserAgent()
 	n := &session{
 		srv: s, id: newID(), ip: ip, ipKey: ipKey(ip), agent: strings.ToValidUTF8(strings.Clone(agent[:min(len(agent), 512)]), ""),
-		out: outbox{maxFrames: s.opts.MaxQueued, maxBytes: s.opts.MaxQueuedBytes},
+		out: outbox{maxFrames: s.opts.MaxQueued, maxBytes: s.opts.MaxQueuedBytes, budget: &s.budget},
 	}
 	n.flusher = n.flush
 	s.mu.Lock()

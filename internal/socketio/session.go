@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/zishang520/socket.io-go-parser/v2/parser"
@@ -34,6 +35,8 @@ type session struct {
 	lib     *conn    // the library's view of this session
 	flusher func()   // flush; made once, because "go s.flush()" allocates each time
 
+	begun atomic.Int64 // bytes of messages whose end has not come; written under handling
+
 	// handling is held while packets of this session are handled: by the reader,
 	// a polling request, or the end of the session. It comes before mu.
 	handling sync.Mutex
@@ -45,6 +48,7 @@ type session struct {
 	writing    bool   // a flush goroutine is at work on ws
 	upgrading  bool   // a WebSocket is trying to take over: one at a time
 	posting    bool   // a POST is being handled
+	answering  bool   // a poll is being answered
 	awaiting   bool   // a ping is out
 	closeCode  uint16 // what the WebSocket of a closing session is closed with
 	reason     Reason
@@ -217,6 +221,7 @@ func (s *session) sendLocked(f Frame) bool {
 	}
 	s.sent++
 	s.wakeLocked()
+	s.srv.within()
 	return true
 }
 
@@ -477,7 +482,10 @@ func (s *session) closeLocked(reason Reason) {
 		s.poll.answer(http.StatusOK, []byte{lastPacket(reason)})
 		s.poll = nil
 	}
-	s.out.take(nil)
+	s.out.drop()
+	if s.ws != nil && s.reason == ReasonSlowConsumer {
+		s.ws.reset()
+	}
 	if s.ws != nil {
 		s.ws.kill()
 	}
@@ -501,6 +509,7 @@ func (s *session) dispose() {
 	s.srv.forget(s)
 	s.handling.Lock()
 	defer s.handling.Unlock()
+	s.srv.budget.add(-s.begun.Swap(0))
 	s.lib.closed(string(s.reason))
 	s.mu.Lock()
 	sockets := slices.Clone(s.namespaces)

@@ -72,6 +72,17 @@ func (c *wsConn) kill() {
 	}
 }
 
+// reset has the kernel throw away what the peer has not taken: it would keep it for minutes.
+func (c *wsConn) reset() {
+	under := c.net
+	if t, ok := under.(*tls.Conn); ok {
+		under = t.NetConn()
+	}
+	if tcp, ok := under.(interface{ SetLinger(sec int) error }); ok {
+		_ = tcp.SetLinger(0) // else it takes longer
+	}
+}
+
 // inTime is how many bytes a client has to take within WriteTimeout: one that reads a large roster
 // slowly is not one that does not read.
 const inTime = 128 << 10
@@ -148,7 +159,7 @@ func (c *wsConn) write(frames []Frame, timeout time.Duration) (n int64, err erro
 // sets writing starts it.
 func (s *session) flush() {
 	defer s.srv.running.Done()
-	var done []Frame
+	var done, written []Frame
 	for {
 		s.mu.Lock()
 		ws := s.ws // which stays, once it is there
@@ -156,6 +167,9 @@ func (s *session) flush() {
 			s.mu.Unlock()
 			return
 		}
+		s.out.landed()
+		clear(written)
+		done = written[:0]
 		if len(s.out.frames) == 0 {
 			s.writing = false
 			if cap(s.out.frames) == 0 && cap(done) <= keepQueue {
@@ -179,8 +193,7 @@ func (s *session) flush() {
 			s.close(writeFailure(err))
 			return
 		}
-		clear(frames)
-		done = frames[:0]
+		written = frames
 	}
 }
 
@@ -244,6 +257,7 @@ func (s *session) heard(ws *wsConn, b []byte) error {
 		switch b = rest; m.opcode {
 		case 0:
 			ws.in.keep(rest)
+			s.keeps(ws)
 			return nil
 		case opPing:
 			if s.carriedBy(ws) { // what waits while it is a candidate may go out by a poll
@@ -262,6 +276,20 @@ func (s *session) heard(ws *wsConn, b []byte) error {
 			}
 			s.handling.Unlock()
 		}
+	}
+}
+
+// keeps counts what is held of messages whose end has not come.
+func (s *session) keeps(ws *wsConn) {
+	n := int64(ws.in.size())
+	if n == s.begun.Load() { // nothing, as a rule
+		return
+	}
+	s.handling.Lock()
+	defer s.handling.Unlock()
+	if s.isOpen() { // else dispose has counted it out, or will
+		s.srv.budget.add(n - s.begun.Swap(n))
+		s.srv.within()
 	}
 }
 
@@ -325,7 +353,7 @@ func (s *session) closeWith(code uint16, reason Reason) {
 		s.closeLocked(reason)
 		return
 	}
-	s.out.take(nil)
+	s.out.drop()
 	s.finishLocked(code, reason, min(courtesy, s.srv.opts.WriteTimeout))
 }
 
@@ -373,6 +401,7 @@ func (s *session) abandon(ws *wsConn) {
 	s.mu.Lock()
 	if s.candidate == ws {
 		s.candidate, s.upgrading = nil, false
+		s.srv.budget.add(-s.begun.Swap(0))
 	}
 	s.mu.Unlock()
 	ws.kill()
