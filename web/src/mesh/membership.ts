@@ -124,10 +124,10 @@ export function createMembership(options: MembershipOptions): Membership {
       }
     } else if (passing.has(code)) {
       const wait = error instanceof SignalError ? error.retryAfterMs : undefined;
-      // Where the server names no time, all who are out should not ask at once.
-      const backoff = Math.min(5_000, 500 * 2 ** Math.min(attempts++, 4)) * (1 + Math.random() / 2);
+      const backoff = Math.min(5_000, 500 * 2 ** Math.min(attempts++, 4));
       clearTimeout(timer);
-      timer = setTimeout(() => void comeBack(), wait ?? backoff);
+      // All that are out were told the same, and should not ask at once.
+      timer = setTimeout(() => void comeBack(), Math.max(wait ?? 0, backoff) * (1 + Math.random() / 2));
       options.onRefused(code);
     } else {
       options.onEnd(code);
