@@ -2,6 +2,7 @@ package main
 
 import (
 	"signald/internal/limits"
+	"signald/internal/signaling"
 	"signald/internal/socketio"
 )
 
@@ -12,8 +13,8 @@ var (
 	// HTTP requests: a page loads some twenty files, and 200 pages may load at once. Those that open a
 	// connection, or may ask the database, count as several: see httpapi.
 	requestsRule = limits.Rule{
-		Network: limits.Rate{PerSecond: 200, Burst: 10_000},
-		Site:    limits.Rate{PerSecond: 800, Burst: 40_000},
+		Network: limits.Rate{PerSecond: 200, Burst: 20_000},
+		Site:    limits.Rate{PerSecond: 800, Burst: 80_000},
 	}
 	// What one connection has the server read. An event is a read and a frame; large ones are a read
 	// for each 1 to 4 KiB. So 200 offers at once to as many participants fit, which is all that events
@@ -27,6 +28,14 @@ func (c *Config) packets() socketio.Pace {
 		return socketio.Pace{}
 	}
 	return packetsPace
+}
+
+// lines samples what addresses have written into the log.
+func (c *Config) lines() *limits.Sample {
+	if c.RateLimits == "off" {
+		return nil
+	}
+	return limits.NewSample(signaling.Lines)
 }
 
 // limit makes a limit of this node, unless there are to be none.

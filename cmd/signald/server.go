@@ -146,7 +146,7 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 		Server: "signald/" + version, Node: node, Epoch: randomName(),
 		PingInterval: c.PingInterval, PingTimeout: c.PingTimeout,
 		MaxMessage: c.MaxMessage, MaxPeers: c.MaxPeers, Grace: c.Grace,
-		ICE: servers, RateLimits: c.RateLimits == "on", PublicCandidates: c.Candidates == "public", Guesses: s.guesses, Relayer: others, Observer: counted, Recorder: recorder,
+		ICE: servers, RateLimits: c.RateLimits == "on", PublicCandidates: c.Candidates == "public", Guesses: s.guesses, Joins: c.limit(signaling.Joins), Lines: c.lines(), Relayer: others, Observer: counted, Recorder: recorder,
 		Chat: chat.New(db, s.participants, signaling.Marshaled, c.ChatRevoke), Calls: s.calls, Tokens: c.tokens, TokensRequired: c.TokensRequired, Tracer: s.tracer, Log: log,
 	})
 	s.sockets = socketio.New(socketio.Options{
@@ -165,7 +165,7 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 		BasePath: c.BasePath, PublicURL: c.PublicURL, MaxPeers: c.MaxPeers,
 		Admin: credential, Sessions: admin.NewSessions(db, credential, c.AdminSession), Privacy: privacy, Recorder: recorder,
 		ICE: servers, AllowOrigin: c.allowOrigin(socketio.SameOrigin), ClientIP: s.clientIP, Trusted: s.isTrusted,
-		Requests: c.limit(requestsRule), Creations: limit(5, 1000), Guesses: s.guesses, Logins: s.logins, Passwords: passwords,
+		Requests: c.limit(requestsRule), Creations: c.limit(httpapi.Creations), Guesses: s.guesses, Logins: s.logins, Passwords: passwords,
 		Draining: s.draining.Load, Refusing: s.listener.Refusing, ClusterUp: clusterUp, Tracer: s.tracer, Log: log,
 	})
 	if err := s.listenForOperator(counted); err != nil {

@@ -75,7 +75,7 @@ type Options struct {
 	ClientIP    func(*http.Request) netip.Addr
 	Trusted     func(*http.Request) bool // whether X-Forwarded headers of this request are believed
 	Requests    *limits.Limit            // nil: no bound
-	Creations   *limits.PerIP
+	Creations   *limits.Limit
 	Guesses     *limits.PerIP
 	Logins      *limits.PerIP // failed admin tokens
 	Passwords   *password.Hasher

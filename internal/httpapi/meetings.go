@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"signald/internal/fault"
+	"signald/internal/limits"
 	"signald/internal/participants"
 	"signald/internal/protocol"
 	"signald/internal/store"
@@ -111,8 +112,8 @@ func (a *API) createMeeting(r *http.Request) (int, any, error) {
 		// A form or a beacon needs nobody's leave to post; the audit would name its visitor.
 		return 0, nil, fault.New(fault.Forbidden).WithMessage("Pages of this origin may not create meetings here.")
 	}
-	if err := limited(a.opts.Creations.Take(ip)); err != nil {
-		return 0, nil, err
+	if refusal, ok := a.opts.Creations.Take(limits.Payer{IP: ip}, 1); !ok {
+		return 0, nil, limited(refusal.Wait, false)
 	}
 	var n newMeeting
 	if err := decode(r, &n); err != nil {

@@ -355,7 +355,9 @@ func TestParallelGuessesGetNoFurther(t *testing.T) {
 }
 
 func TestCreationsAreThrottled(t *testing.T) {
-	s := onSQLite(t, func(o *httpapi.Options) { o.Creations = limits.NewPerIP(0.001, 5) })
+	s := onSQLite(t, func(o *httpapi.Options) {
+		o.Creations = limits.NewLimit(limits.Rule{Network: limits.Rate{PerSecond: 0.001, Burst: 5}}, false)
+	})
 	for range 5 {
 		s.create(t, "")
 	}

@@ -112,8 +112,8 @@ func open(t testing.TB, url string, change func(*httpapi.Options)) *site {
 			STUN: []string{"stun:stun.example.org"}, TURN: []string{"turn:turn.example.org"}, Secret: "turn-secret", TTL: time.Hour,
 		},
 		AllowOrigin: allow, ClientIP: clientIP,
-		Trusted:   func(r *http.Request) bool { return clientip.ViaProxy(r, trusted) },
-		Creations: off, Guesses: off, Logins: off, Passwords: password.NewFast(),
+		Trusted: func(r *http.Request) bool { return clientip.ViaProxy(r, trusted) },
+		Guesses: off, Logins: off, Passwords: password.NewFast(),
 		Draining: s.draining.Load, Log: log,
 	}
 	if change != nil {

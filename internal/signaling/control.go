@@ -42,7 +42,7 @@ func (c *client) moderate(ctx context.Context, m *protocol.Moderate) (any, error
 		if done = !again; !done {
 			return
 		}
-		c.hub.opts.Log.Info().Ctx(ctx).Str("peer", seat.PeerID).Str("action", m.Action).Str("target", m.PeerID).
+		c.hub.line(ctx, c.socket.IP()).Str("peer", seat.PeerID).Str("action", m.Action).Str("target", m.PeerID).
 			Str("meeting", logName(seat.MeetingID)).Msg("moderated")
 	})
 	if kind, recorded := recordedAs[m.Action]; done && recorded {

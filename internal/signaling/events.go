@@ -78,6 +78,9 @@ func (c *client) join(ctx context.Context, j *protocol.Join) (any, error) {
 		}
 		c.resume = "" // for the first join alone
 	}
+	if err := c.mayJoin(j); err != nil {
+		return nil, err
+	}
 	who, err := c.identify(j)
 	if err != nil {
 		failed = isGuess(err)
@@ -105,7 +108,7 @@ func (c *client) join(ctx context.Context, j *protocol.Join) (any, error) {
 	c.seats = append(c.seats, joined.Seat)
 	c.phone.seated(joined.Seat)
 	tracing.Current(ctx).Flag(tracing.Resumed, joined.Resumed)
-	c.hub.opts.Log.Info().Ctx(ctx).Str("sid", c.socket.ID()).Str("peer", joined.Seat.PeerID).
+	c.hub.line(ctx, c.socket.IP()).Str("sid", c.socket.ID()).Str("peer", joined.Seat.PeerID).
 		Str("meeting", logName(j.MeetingID)).Bool("resumed", joined.Resumed).Msg("joined")
 	return nil, c.welcomeIn(joined)
 }
@@ -217,7 +220,7 @@ func (c *client) leave(ctx context.Context, l *protocol.Leave) (any, error) {
 	}
 	c.seats = slices.DeleteFunc(c.seats, func(s *participants.Seat) bool { return s == seat })
 	c.outboxes.removeOf(seat.MeetingID)
-	c.hub.opts.Log.Info().Ctx(ctx).Str("sid", c.socket.ID()).Str("peer", seat.PeerID).Str("meeting", logName(seat.MeetingID)).Msg("left")
+	c.hub.line(ctx, c.socket.IP()).Str("sid", c.socket.ID()).Str("peer", seat.PeerID).Str("meeting", logName(seat.MeetingID)).Msg("left")
 	if err := c.hub.participants.Leave(ctx, seat, l.MayReturn); err != nil {
 		return nil, err
 	}

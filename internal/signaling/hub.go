@@ -100,6 +100,8 @@ type Options struct {
 	RateLimits                bool
 	PublicCandidates          bool          // candidates at private addresses are not passed on
 	Guesses                   *limits.PerIP // failed joins
+	Joins                     *limits.Limit
+	Lines                     *limits.Sample // of the log; nil: all are written
 	Relayer                   Relayer
 	Chat                      Chat
 	Calls                     *calls.Service
@@ -192,7 +194,7 @@ func (h *Hub) Connect(s *socketio.Socket) {
 	}
 	c.authenticate(s.Auth())
 	s.Value = c
-	h.opts.Log.Info().Str("sid", s.ID()).Stringer("ip", s.IP()).Str("transport", s.Transport()).Msg("connected")
+	h.line(context.Background(), s.IP()).Str("sid", s.ID()).Stringer("ip", s.IP()).Str("transport", s.Transport()).Msg("connected")
 	w := h.welcome
 	w.Time = time.Now().UnixMilli()
 	who := c.caller()
@@ -243,7 +245,7 @@ func (h *Hub) Disconnect(s *socketio.Socket, reason socketio.Reason) {
 	if !ok {
 		return
 	}
-	h.opts.Log.Info().Str("sid", s.ID()).Str("reason", string(reason)).Msg("disconnected")
+	h.line(context.Background(), s.IP()).Str("sid", s.ID()).Str("reason", string(reason)).Msg("disconnected")
 	ctx, cancel := context.WithTimeout(context.Background(), handlerTimeout)
 	defer cancel()
 	if len(c.seats) > 0 {
