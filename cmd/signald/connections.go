@@ -51,6 +51,16 @@ func descriptors() int {
 	return int(min(limit.Cur, 1<<20)) //nolint:gosec // bounded
 }
 
+// sockets is how many WebSockets there may be: the setting, or what the connections without one, the
+// database and the other nodes leave of the descriptors.
+func (c *Config) sockets() int {
+	most := descriptors() - descriptors()/shareOfDescriptors - descriptors()/16
+	if c.MaxSockets == 0 {
+		return most
+	}
+	return min(c.MaxSockets, most)
+}
+
 // Count is how many connections without a WebSocket there are, those of proxies aside.
 func (c *connections) Count() int { return c.bound.Count() }
 

@@ -87,3 +87,29 @@ func TestWebSocketsAreNotCountedAsConnections(t *testing.T) {
 		t.Errorf("%d, %v", resp.StatusCode, err)
 	}
 }
+
+// The listener for plain HTTP beside TLS is another door to the same descriptors.
+func TestConnectionsForPlainHTTPCountWithTheOthers(t *testing.T) {
+	plainAddr := freeAddress(t)
+	r := start(t, serveArgs(t, "--max-connections-per-ip=3", "--tls=self-signed", "--http-listen="+plainAddr))
+	_, addr, _ := strings.Cut(r.url, "//")
+	addr = strings.Replace(addr, "localhost", "127.0.0.1", 1)
+	dial := func(to string) net.Conn {
+		c, err := from("127.0.0.9").Dial("tcp", to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		return c
+	}
+	for _, to := range []string{plainAddr, addr, plainAddr} {
+		if closed(t, dial(to)) {
+			t.Errorf("a connection to %s is refused", to)
+		}
+	}
+	for _, to := range []string{plainAddr, addr} {
+		if !closed(t, dial(to)) {
+			t.Errorf("one too many to %s stays open", to)
+		}
+	}
+}

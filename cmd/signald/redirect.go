@@ -37,7 +37,7 @@ func (s *server) listenForHTTP(manager *autocert.Manager) error {
 	}
 	s.redirector = &redirector{listener: l, http: &http.Server{
 		Handler: handler, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: 10 * time.Second,
-		MaxHeaderBytes: 16 << 10, ErrorLog: stdlog.New(httpErrors{s.log}, "", 0),
+		ConnState: s.connections.changed, MaxHeaderBytes: 16 << 10, ErrorLog: stdlog.New(httpErrors{s.log}, "", 0),
 	}}
 	return nil
 }

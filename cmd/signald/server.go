@@ -61,6 +61,7 @@ type server struct {
 	http         *http.Server
 	metrics      *metrics.Metrics
 	listener     *listener
+	files        files
 	connections  *connections
 	operator     *operator
 	tracer       *tracing.Tracer // nil: nothing is traced
@@ -73,7 +74,7 @@ type server struct {
 // build makes everything and listens; nothing runs yet. What it opened is closed
 // again when it fails.
 func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err error) {
-	s := &server{config: c, log: log, listener: &listener{log: log}, connections: newConnections(c.MaxConnectionsPerIP, c.proxies, log)}
+	s := &server{config: c, log: log, listener: &listener{log: log}, files: files{limit: descriptors()}, connections: newConnections(c.MaxConnectionsPerIP, c.proxies, log)}
 	defer func() {
 		if err != nil {
 			s.Close()
@@ -151,7 +152,7 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 	})
 	s.sockets = socketio.New(socketio.Options{
 		PingInterval: c.PingInterval, PingTimeout: c.PingTimeout,
-		MaxMessage: c.MaxMessage, Packets: c.packets(), MaxMemory: c.queued(), OnPressure: collectOften(), MaxSockets: c.MaxSockets, MaxSocketsPerIP: c.MaxSocketsPerIP,
+		MaxMessage: c.MaxMessage, Packets: c.packets(), MaxMemory: c.queued(), OnPressure: collectOften(), MaxSockets: c.sockets(), MaxSocketsPerIP: c.MaxSocketsPerIP,
 		AllowOrigin: c.allowOrigin(socketio.SameOrigin), ClientIP: s.clientIP,
 		SocketsElsewhere: s.elsewhere.Count, OnCount: others.Sockets,
 		OnConnect: hub.Connect, OnEvent: hub.Event, OnDisconnect: hub.Disconnect, OnPanic: hub.Panic, OnConfirmed: hub.Confirmed, Readmit: hub.Readmit,
@@ -166,7 +167,7 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 		Admin: credential, Sessions: admin.NewSessions(db, credential, c.AdminSession), Privacy: privacy, Recorder: recorder,
 		ICE: servers, AllowOrigin: c.allowOrigin(socketio.SameOrigin), ClientIP: s.clientIP, Trusted: s.isTrusted,
 		Requests: c.limit(requestsRule), Creations: c.limit(httpapi.Creations), Guesses: s.guesses, Logins: s.logins, Passwords: passwords,
-		Draining: s.draining.Load, Refusing: s.listener.Refusing, ClusterUp: clusterUp, Tracer: s.tracer, Log: log,
+		Draining: s.draining.Load, Refusing: s.refusing, ClusterUp: clusterUp, Tracer: s.tracer, Log: log,
 	})
 	if err := s.listenForOperator(counted); err != nil {
 		return nil, err
@@ -316,6 +317,9 @@ func (s *server) URL() string {
 	}
 	return scheme + "://" + authority + s.config.BasePath + "/"
 }
+
+// refusing reports whether new connections are or will soon be refused for want of file descriptors.
+func (s *server) refusing() bool { return s.listener.Refusing() || s.files.Short() }
 
 func (s *server) clientIP(r *http.Request) netip.Addr { return clientip.From(r, s.config.proxies) }
 
