@@ -37,6 +37,8 @@ type admission struct {
 	askedAgain bool // the attempt is looked for among the seats: its answer may have been lost
 	entered    bool // the ticket is that of a place in the lobby, which the join leaves
 
+	like string // the kind of a ban that is perhaps about it: a host is asked; empty: none
+
 	// what was decided: a place in the lobby, or a seat
 	waits    *store.Waiting
 	ticket   string // of that place
@@ -50,7 +52,7 @@ type admission struct {
 // decide admits the join or says why not. It runs under the meeting's lock.
 func (a *admission) decide(ctx context.Context, tx *store.Tx) error {
 	st := tx.State()
-	a.changes, a.waits, a.admission, a.past, a.resumed = nil, nil, nil, nil, false
+	a.changes, a.waits, a.admission, a.past, a.resumed, a.like = nil, nil, nil, nil, false, ""
 	if st.ExpiresAt != nil && time.Now().After(*st.ExpiresAt) {
 		return fault.New(fault.MeetingEnded)
 	}
@@ -197,9 +199,15 @@ func (a *admission) mayEnter(ctx context.Context, tx *store.Tx) error {
 	}
 	who := store.Person{UserID: a.join.UserID, Network: store.Network(a.conn.IP), Verified: a.role != ""}
 	for _, b := range bans {
-		if b.Holds(who, time.Now()) {
+		switch b.Match(who, time.Now()) {
+		case store.Same:
 			return refusal(b.Kind)
+		case store.Perhaps:
+			a.like = b.Kind
 		}
+	}
+	if a.like != "" && a.join.Version < 2 { // it cannot wait for a host to look at it
+		return refusal(a.like)
 	}
 	if a.role == Cohost {
 		return a.leaveLobby(ctx, tx)
@@ -219,7 +227,7 @@ func (a *admission) mayEnter(ctx context.Context, tx *store.Tx) error {
 			return err
 		}
 	}
-	if st.Policy.Lobby {
+	if st.Policy.Lobby || a.like != "" {
 		return a.lobby(ctx, tx)
 	}
 	return a.leaveLobby(ctx, tx)

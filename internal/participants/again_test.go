@@ -206,6 +206,7 @@ func TestModerationAskedAgainWithoutANameChangesNothing(t *testing.T) {
 			return s.join(protocol.Join{UserID: user, Ticket: w.Wait.Ticket})
 		}
 		kicked, banned, cohost := enter("kicked"), enter("banned"), enter("cohost")
+		s.ip = netip.MustParseAddr("198.51.100.8") // a ban sends those of its network away
 		w := s.knock(protocol.Join{UserID: "denied"})
 		ticket, _, _ := strings.Cut(w.Wait.Ticket, ".")
 

@@ -249,7 +249,7 @@ func TestKickedIsOutAndRefusedForATime(t *testing.T) {
 
 		_, err := s.joinFrom("192.0.2.1", protocol.Join{UserID: "eve"})
 		wantCode(t, "again", err, fault.Banned)
-		s.mustJoinFrom("192.0.2.1", protocol.Join{UserID: "carol"})
+		s.waitsFrom("192.0.2.1", protocol.Join{UserID: "carol"})
 		s.mustJoinFrom("192.0.2.3", protocol.Join{UserID: "eve"}) // it may be another
 		s.mustJoinFrom("192.0.2.1", protocol.Join{UserID: "eve", HostKey: hostKey})
 
@@ -293,7 +293,17 @@ func TestKickedWithATokenIsKnownAnywhere(t *testing.T) {
 
 func second(_, _ string, err error) error { return err }
 
-func TestBannedIsRefusedByUserAndByNetwork(t *testing.T) {
+// waitsFrom is a join that has to wait for a host.
+func (s *server) waitsFrom(addr string, j protocol.Join) guest {
+	s.t.Helper()
+	g := s.mustJoinFrom(addr, j)
+	if g.Wait == nil {
+		s.t.Errorf("%s from %s need not wait", j.UserID, addr)
+	}
+	return g
+}
+
+func TestBanIsOfTheNetwork(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.Store) {
 		create(t, db, "k")
 		create(t, db, "other")
@@ -304,18 +314,110 @@ func TestBannedIsRefusedByUserAndByNetwork(t *testing.T) {
 		if !slices.Equal(eve.wasCut(), []string{"banned"}) {
 			t.Errorf("cut %q", eve.wasCut())
 		}
-		for addr, user := range map[string]string{
-			"2001:db8:1:2::1": "eve", "2001:db8:1:2:ffff::9": "mallory", "192.0.2.9": "eve",
-		} {
+		for addr, user := range map[string]string{"2001:db8:1:2::1": "eve", "2001:db8:1:2:ffff::9": "mallory"} {
 			for _, version := range []int{1, 2} {
 				_, err := s.joinFrom(addr, protocol.Join{UserID: user, Version: version})
 				wantCode(t, addr+" "+user, err, fault.Banned)
 			}
 		}
-		s.mustJoinFrom("2001:db8:1:3::1", protocol.Join{UserID: "mallory"})
+		s.waitsFrom("2001:db8:1:3::1", protocol.Join{UserID: "mallory"})
+		s.mustJoinFrom("2001:db8:2:3::1", protocol.Join{UserID: "eve"}) // anybody may have that name
+		s.mustJoinFrom("192.0.2.9", protocol.Join{UserID: "eve"})
 		s.mustJoinFrom("2001:db8:1:2::1", protocol.Join{MeetingID: "other", UserID: "eve"})
 		must(t, s.moderate(host, protocol.Moderate{Action: "unban", PeerID: eve.Seat.PeerID}))
 		s.mustJoinFrom("2001:db8:1:2::1", protocol.Join{UserID: "eve"})
+	})
+}
+
+// Another name from the network of one that was removed: a host decides.
+func TestWhoMayBeTheRemovedOneWaitsForAHost(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		create(t, db, "k")
+		s := serve(t, db)
+		host := s.host()
+		eve := s.mustJoinFrom("192.0.2.1", protocol.Join{UserID: "eve"})
+		must(t, s.moderate(host, protocol.Moderate{Action: "kick", PeerID: eve.Seat.PeerID}))
+		_, err := s.joinFrom("192.0.2.1", protocol.Join{UserID: "mallory", Version: 1})
+		wantCode(t, "a client that cannot wait", err, fault.Banned)
+		w := s.waitsFrom("192.0.2.1", protocol.Join{UserID: "carol", Memo: "from the same office"})
+		eventually(t, "the host sees why", func() bool {
+			list := host.waiting()
+			return len(list) == 1 && list[0].UserID == "carol" && list[0].Like == store.Kicked && !list[0].Verified
+		})
+		s.mustJoinFrom("192.0.2.2", protocol.Join{UserID: "dave"}) // for others there is no lobby
+
+		must(t, s.moderate(host, protocol.Moderate{Action: "admit", Ticket: host.waiting()[0].Ticket}))
+		carol := s.mustJoinFrom("192.0.2.1", protocol.Join{UserID: "carol", Ticket: w.Wait.Ticket})
+		must(t, s.Leave(bg, carol.Seat, false))
+		again := s.mustJoinFrom("192.0.2.1", protocol.Join{UserID: "carol", AdmissionToken: carol.AdmissionToken})
+		if again.Wait != nil {
+			t.Error("one that the host knows waits again")
+		}
+		must(t, s.moderate(host, protocol.Moderate{Action: "kick", PeerID: again.Seat.PeerID}))
+		_, err = s.joinFrom("192.0.2.1", protocol.Join{UserID: "carol", AdmissionToken: carol.AdmissionToken})
+		wantCode(t, "removed all the same", err, fault.Banned)
+		s.waitsFrom("192.0.2.1", protocol.Join{UserID: "carla", AdmissionToken: carol.AdmissionToken})
+	})
+}
+
+// Somebody takes another's name and is banned for what it does.
+func TestBanHitsNoNamesake(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		create(t, db, "k")
+		s := serve(t, db)
+		host := s.host()
+		alice := &identity.Identity{Sub: "alice@corp", Name: "Alice", Meeting: identity.Any, Role: participants.Guest}
+		vouched := func(addr string) (guest, error) {
+			s.identity = alice
+			defer func() { s.identity = nil }()
+			return s.joinFrom(addr, protocol.Join{UserID: "alice@corp"})
+		}
+		for _, action := range []string{"kick", "ban"} {
+			evil := s.mustJoinFrom("203.0.113.66", protocol.Join{UserID: "alice@corp"})
+			must(t, s.moderate(host, protocol.Moderate{Action: action, PeerID: evil.Seat.PeerID}))
+			for _, addr := range []string{"198.51.100.10", "203.0.113.66"} {
+				g, err := vouched(addr)
+				must(t, err)
+				if g.Wait != nil {
+					t.Errorf("after the %s one whom a token vouches for waits, from %s", action, addr)
+				}
+			}
+			if g := s.mustJoinFrom("198.51.100.11", protocol.Join{UserID: "alice@corp"}); g.Wait != nil {
+				t.Errorf("after the %s a namesake waits", action)
+			}
+			must(t, s.moderate(host, protocol.Moderate{Action: "unban", PeerID: evil.Seat.PeerID}))
+		}
+		// The other way round.
+		real, err := vouched("198.51.100.10")
+		must(t, err)
+		must(t, s.moderate(host, protocol.Moderate{Action: "ban", PeerID: real.Seat.PeerID}))
+		_, err = vouched("192.0.2.77")
+		wantCode(t, "with the token, from anywhere", err, fault.Banned)
+		s.waitsFrom("198.51.100.10", protocol.Join{UserID: "somebody"}) // without it now
+		if g := s.mustJoinFrom("192.0.2.78", protocol.Join{UserID: "alice@corp"}); g.Wait != nil {
+			t.Error("a namesake waits")
+		}
+	})
+}
+
+func TestRemovingMayCloseTheDoor(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.Store) {
+		create(t, db, "k")
+		s := serve(t, db)
+		host := s.host()
+		eve, mallory := s.mustJoinFrom("192.0.2.1", protocol.Join{UserID: "eve"}), s.mustJoinFrom("192.0.2.2", protocol.Join{UserID: "mallory"})
+		must(t, s.moderate(host, protocol.Moderate{Action: "kick", PeerID: eve.Seat.PeerID, Lobby: true}))
+		s.waitsFrom("192.0.2.3", protocol.Join{UserID: "carol"})
+		must(t, s.moderate(host, protocol.Moderate{Action: "ban", PeerID: mallory.Seat.PeerID, Lock: true}))
+		_, err := s.joinFrom("192.0.2.4", protocol.Join{UserID: "dave"})
+		wantCode(t, "behind it", err, fault.MeetingLocked)
+		eventually(t, "everyone is told", func() bool { p := roster(host).State; return p.Locked && p.Lobby })
+
+		unlocked := false
+		must(t, s.Control(bg, host.Seat, &protocol.Control{Locked: &unlocked}))
+		must(t, s.moderate(host, protocol.Moderate{Action: "ban", PeerID: mallory.Seat.PeerID, Lock: true})) // asked again, for the door
+		_, err = s.joinFrom("192.0.2.4", protocol.Join{UserID: "dave"})
+		wantCode(t, "behind it again", err, fault.MeetingLocked)
 	})
 }
 

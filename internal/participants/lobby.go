@@ -69,6 +69,7 @@ func (a *admission) lobby(ctx context.Context, tx *store.Tx) error {
 	}
 	w.NodeID, w.ConnID = a.service.opts.NodeID, a.conn.ID
 	w.Name, w.Memo = a.join.Name, a.join.Memo
+	w.Verified, w.Like = a.role != "", a.like
 	a.waits = &w
 	a.changes = append(a.changes, lobbied(tx, w, rooms.Waits))
 	return tx.Wait(w)
@@ -263,7 +264,7 @@ func (r *ruling) deny(ctx context.Context, m *protocol.Moderate) error {
 	}
 	now := time.Now()
 	return r.tx.Ban(store.Ban{
-		PeerID: denied.TicketID, Kind: store.Denied, Person: store.Person{UserID: denied.UserID, Network: denied.Network}, Name: denied.Name,
+		PeerID: denied.TicketID, Kind: store.Denied, Person: denied.Person(), Name: denied.Name,
 		At: now, Until: r.until(now, denyFor),
 	})
 }
@@ -293,7 +294,7 @@ func lobbied(tx *store.Tx, w store.Waiting, s rooms.Standing) rooms.Change {
 func waiterOf(w store.Waiting) rooms.Waiter {
 	waiter := rooms.Waiter{
 		Ticket: w.TicketID, UserID: w.UserID, Name: w.Name, Memo: w.Memo, Country: w.Country,
-		Since: w.Since.UnixMilli(), ConnID: w.ConnID,
+		Since: w.Since.UnixMilli(), ConnID: w.ConnID, Verified: w.Verified, Like: w.Like,
 	}
 	if w.State == store.Admitted {
 		waiter.Standing = rooms.Admitted

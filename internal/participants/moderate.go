@@ -93,13 +93,25 @@ func (r *ruling) remove(ctx context.Context, m *protocol.Moderate) error {
 			r.tx.Unadmit(other.AdmissionHash)
 		}
 	}
-	if err := r.sendAway(ctx, func(w store.Waiting) bool { return w.UserID == who.UserID && w.Network == who.Network }); err != nil {
+	now := time.Now()
+	b := store.Ban{PeerID: p.PeerID, Kind: kind, Person: who, Name: p.Name, At: now, Until: r.until(now, until)}
+	if err := r.sendAway(ctx, func(w store.Waiting) bool { return b.Match(w.Person(), now) == store.Same }); err != nil {
 		return err
 	}
-	now := time.Now()
-	return r.tx.Ban(store.Ban{
-		PeerID: p.PeerID, Kind: kind, Person: who, Name: p.Name, At: now, Until: r.until(now, until),
-	})
+	r.shut(m)
+	return r.tx.Ban(b)
+}
+
+// shut closes the door behind a participant that is removed, if the host wants it: nobody else comes in, or
+// nobody whom a host has not let in. It reports whether that changes anything.
+func (r *ruling) shut(m *protocol.Moderate) bool {
+	policy := &r.tx.State().Policy
+	if (!m.Lock || policy.Locked) && (!m.Lobby || policy.Lobby) {
+		return false
+	}
+	policy.Locked, policy.Lobby = policy.Locked || m.Lock, policy.Lobby || m.Lobby
+	r.changes = append(r.changes, ruled(r.tx))
+	return true
 }
 
 // removeAgain is remove for a participant that was removed before. A ban may follow a kick; the same
@@ -112,9 +124,10 @@ func (r *ruling) removeAgain(ctx context.Context, m *protocol.Moderate, kind str
 	case !removed, kind == store.Kicked && b.Kind == store.Denied:
 		return fault.New(fault.PeerGone)
 	case kind == store.Kicked || b.Kind == store.Banned:
-		r.again = true
+		r.again = !r.shut(m)
 		return nil
 	}
+	r.shut(m)
 	b.Kind, b.At = store.Banned, time.Now()
 	b.Until = r.until(b.At, banFor)
 	r.changes = append(r.changes, rooms.Change{Rev: r.tx.NextRev(), Kind: rooms.Ruled, Notice: r.notice(m)})

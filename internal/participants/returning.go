@@ -90,7 +90,7 @@ func removed(ctx context.Context, tx *store.Tx, p store.Participant) (kind strin
 		return "", err
 	}
 	for _, b := range bans {
-		if b.Holds(p.Person(), time.Now()) {
+		if b.Match(p.Person(), time.Now()) == store.Same {
 			return b.Kind, nil
 		}
 	}

@@ -108,6 +108,9 @@ type Moderate struct {
 	Ticket    string `json:"ticket"` // of who waits; admit without one: everyone
 	Reason    string `json:"reason"` // for those who are told
 
+	Lock  bool `json:"lock"`  // kick, ban: in the same step nobody else is let in
+	Lobby bool `json:"lobby"` // kick, ban: in the same step all that come have to wait for a host
+
 	RequestID string `json:"request_id"` // as of Control
 }
 
@@ -121,6 +124,9 @@ func (m *Moderate) Validate() error {
 		text("request_id", &m.RequestID, MaxClientID),
 	); err != nil {
 		return err
+	}
+	if (m.Lock || m.Lobby) && m.Action != ActionKick && m.Action != ActionBan {
+		return fault.Invalid("lock", "lock and lobby go with kick and ban alone. Otherwise use control.")
 	}
 	switch m.Action {
 	case ActionKick, ActionBan, ActionUnban, ActionMute, ActionStopVideo, ActionPromote, ActionDemote:
@@ -179,6 +185,9 @@ type Waiter struct {
 	Memo    string `json:"memo"`
 	Country string `json:"country,omitempty"` // of the address, if that is known
 	Since   int64  `json:"since"`
+
+	Verified bool   `json:"verified,omitempty"` // user_id is vouched for by a join token
+	Like     string `json:"like,omitempty"`     // kicked or banned: how somebody of the same site was removed, who it may be
 }
 
 // Decided is S→C "admitted" and "denied", to who waited.

@@ -20,6 +20,8 @@ type Waiter struct {
 	Since                       int64 // ms since 1970
 	Standing                    Standing
 	ConnID                      string // the connection that is told
+	Verified                    bool   // UserID is vouched for
+	Like                        string // how somebody of its site was removed, who it may be; empty: nobody
 }
 
 // lobby is who waits before a room, and the connections of this node that do. It

@@ -61,6 +61,7 @@ func (Encoder) Lobby(meetingID string, rev int64, waiting []rooms.Waiter) rooms.
 	for _, w := range waiting {
 		body.Waiting = append(body.Waiting, protocol.Waiter{
 			Ticket: w.Ticket, UserID: w.UserID, Name: w.Name, Memo: w.Memo, Country: w.Country, Since: w.Since,
+			Verified: w.Verified, Like: w.Like,
 		})
 	}
 	return mustEncode(protocol.EventLobby, body)

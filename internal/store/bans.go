@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"strings"
 	"time"
+
+	"signald/internal/netid"
 )
 
 // ErrBanNotFound: nobody was removed under this peer id, or it was taken back.
@@ -12,9 +15,9 @@ var ErrBanNotFound = errors.New("ban not found")
 
 // The kinds of a Ban.
 const (
-	Denied = "denied" // in the lobby: the user and the network together are refused
-	Kicked = "kicked" // likewise; a user who is vouched for, from anywhere
-	Banned = "banned" // either is
+	Denied = "denied" // in the lobby: the same person is refused
+	Kicked = "kicked" // and others of its site wait for a host
+	Banned = "banned" // and others of its network are refused, unless they are vouched for
 )
 
 // Person is what is known of who somebody is.
@@ -24,9 +27,10 @@ type Person struct {
 	Verified bool   // UserID was vouched for
 }
 
-// Is reports whether two are the same person, as far as one can tell.
+// Is reports whether two are the same person, as far as one can tell: vouched for, or both not and of the same
+// network.
 func (p Person) Is(q Person) bool {
-	return p.UserID == q.UserID && (p.Network == q.Network || p.Verified && q.Verified)
+	return p.UserID == q.UserID && p.Verified == q.Verified && (p.Verified || p.Network == q.Network)
 }
 
 // Ban keeps out, until its time is up, who was in the meeting, or its lobby, as PeerID.
@@ -52,15 +56,48 @@ func Network(a netip.Addr) string {
 	return a.String()
 }
 
-// Holds reports whether the ban is about such a newcomer, now.
-func (b Ban) Holds(who Person, now time.Time) bool {
-	if !now.Before(b.Until) {
-		return false
+// Match is how far a newcomer is whom a ban is about.
+type Match uint8
+
+// The matches.
+const (
+	Another Match = iota // it is not
+	Perhaps              // it comes from the same site: a host is asked
+	Same                 // as far as anybody can tell
+)
+
+// Match tells how far the ban is about such a newcomer, now. Whom a join token vouches for is that person at
+// any address, and nobody else is: neither does a claim of its name make anybody that person, nor has it to
+// answer for others of its name or its network. Without a token a name proves nothing by itself.
+func (b Ban) Match(who Person, now time.Time) Match {
+	switch {
+	case !now.Before(b.Until):
+		return Another
+	case who.Verified:
+		if b.Verified && b.UserID == who.UserID {
+			return Same
+		}
+		return Another
+	case !b.Verified && b.UserID == who.UserID && (b.Network == who.Network || b.Network == ""):
+		return Same
+	case !b.Verified && b.Kind == Banned && b.Network == who.Network && b.Network != "":
+		return Same
+	case b.Kind != Denied && sameSite(b.Network, who.Network):
+		return Perhaps
 	}
-	if b.Kind == Banned {
-		return b.UserID == who.UserID || b.Network != "" && b.Network == who.Network
-	}
-	return b.Is(who) || b.Network == "" && b.UserID == who.UserID
+	return Another
+}
+
+// sameSite compares the sites of two networks; an unknown one is of no site.
+func sameSite(a, b string) bool {
+	site := siteOf(a)
+	return site.IsValid() && site == siteOf(b)
+}
+
+func siteOf(network string) netip.Prefix {
+	address, _, _ := strings.Cut(network, "/")
+	ip, _ := netip.ParseAddr(address) // the zero address has no site
+	return netid.Site(ip)
 }
 
 func bansOf(meetingID string) (query, *[]Ban) {

@@ -20,16 +20,23 @@ type Waiting struct {
 	Memo       string
 	Country    string // empty when unknown
 	Network    string // see Network
+	Verified   bool   // UserID is vouched for
+	Like       string // the kind of a ban that is perhaps about this one; empty: none
 	State      string
 	Since      time.Time
 	NodeID     string
 	ConnID     string
 }
 
+// Person is who waits.
+func (w Waiting) Person() Person {
+	return Person{UserID: w.UserID, Network: w.Network, Verified: w.Verified}
+}
+
 // Gone is someone in a lobby whose connection may have ended.
 type Gone struct{ MeetingID, TicketID, ConnID string }
 
-const waitingColumns = `ticket_id, ticket_hash, user_id, name, memo, country, network, state, since, node_id, conn_id`
+const waitingColumns = `ticket_id, ticket_hash, user_id, name, memo, country, network, state, since, node_id, conn_id, verified, like_kind`
 
 func waitingOf(meetingID string) (query, *[]Waiting) {
 	list := new([]Waiting)
@@ -38,7 +45,7 @@ func waitingOf(meetingID string) (query, *[]Waiting) {
 		func(r row) error {
 			var w Waiting
 			err := r.Scan(&w.TicketID, scanBytes{&w.TicketHash}, &w.UserID, &w.Name, &w.Memo, &w.Country, &w.Network,
-				&w.State, scanTime{&w.Since}, &w.NodeID, &w.ConnID)
+				&w.State, scanTime{&w.Since}, &w.NodeID, &w.ConnID, &w.Verified, &w.Like)
 			if err != nil {
 				return err
 			}
@@ -69,13 +76,13 @@ func (t *Tx) Wait(w Waiting) error {
 		return texts.err
 	}
 	t.queue = append(t.queue, statement{
-		sql: `INSERT INTO waiting (meeting_id, ` + waitingColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+		sql: `INSERT INTO waiting (meeting_id, ` + waitingColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 			ON CONFLICT (ticket_id) DO UPDATE SET user_id = excluded.user_id, name = excluded.name, memo = excluded.memo,
 			country = excluded.country, network = excluded.network, state = excluded.state,
-			node_id = excluded.node_id, conn_id = excluded.conn_id`,
+			node_id = excluded.node_id, conn_id = excluded.conn_id, verified = excluded.verified, like_kind = excluded.like_kind`,
 		args: []any{
 			t.locked.MeetingID, w.TicketID, w.TicketHash, w.UserID, w.Name, w.Memo, w.Country, w.Network,
-			w.State, t.s.d.time(w.Since), w.NodeID, w.ConnID,
+			w.State, t.s.d.time(w.Since), w.NodeID, w.ConnID, w.Verified, w.Like,
 		},
 	})
 	return nil

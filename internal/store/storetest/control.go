@@ -65,37 +65,66 @@ func banHoldsForThePersonMeant(t *testing.T, _ *store.Store) {
 	equal(t, "mapped", store.Network(netip.MustParseAddr("::ffff:192.0.2.1")), "192.0.2.1")
 	equal(t, "unknown", store.Network(netip.Addr{}), "")
 	neighbour := store.Network(netip.MustParseAddr("2001:db8:1:2:ffff::1"))
+	const (
+		no, perhaps, yes = store.Another, store.Perhaps, store.Same
+		elsewhere        = "192.0.2.1"
+		sameSite         = "2001:db8:1:3::/64"
+		otherSite        = "2001:db8:2:2::/64"
+	)
 	for _, c := range []struct {
-		kind, user, network string
-		verified            bool // the one that was removed, and the newcomer
-		after               time.Duration
-		want                bool
+		kind     string
+		verified bool // the one that was removed, u
+		user     string
+		network  string
+		vouched  bool // the newcomer
+		after    time.Duration
+		want     store.Match
 	}{
-		{store.Kicked, "u", neighbour, false, 0, true},
-		{store.Kicked, "v", neighbour, false, 0, false},
-		{store.Kicked, "u", "192.0.2.1", false, 0, false},
-		{store.Kicked, "u", "192.0.2.1", true, 0, true},
-		{store.Kicked, "v", "192.0.2.1", true, 0, false},
-		{store.Denied, "u", network, false, 0, true},
-		{store.Banned, "v", neighbour, false, 0, true},
-		{store.Banned, "u", "192.0.2.1", false, 0, true},
-		{store.Banned, "v", "192.0.2.1", false, 0, false},
-		{store.Banned, "v", "", false, 0, false},
-		{store.Banned, "u", network, false, time.Hour, false},
+		{store.Kicked, false, "u", neighbour, false, 0, yes},
+		{store.Kicked, false, "v", neighbour, false, 0, perhaps},
+		{store.Kicked, false, "u", sameSite, false, 0, perhaps},
+		{store.Kicked, false, "v", sameSite, false, 0, perhaps},
+		{store.Kicked, false, "u", otherSite, false, 0, no},
+		{store.Kicked, false, "u", elsewhere, false, 0, no}, // a namesake
+		{store.Kicked, false, "v", "", false, 0, no},
+		{store.Kicked, false, "u", neighbour, true, 0, no},
+		{store.Kicked, false, "v", neighbour, true, 0, no},
+		{store.Banned, false, "u", neighbour, false, 0, yes},
+		{store.Banned, false, "v", neighbour, false, 0, yes},
+		{store.Banned, false, "v", sameSite, false, 0, perhaps},
+		{store.Banned, false, "u", elsewhere, false, 0, no},
+		{store.Banned, false, "v", "", false, 0, no},
+		{store.Banned, false, "u", neighbour, true, 0, no}, // the ban was somebody else's, who took the name
+		{store.Banned, false, "u", network, false, time.Hour, no},
+		{store.Denied, false, "u", neighbour, false, 0, yes},
+		{store.Denied, false, "v", neighbour, false, 0, no},
+
+		{store.Kicked, true, "u", elsewhere, true, 0, yes},
+		{store.Kicked, true, "v", neighbour, true, 0, no},
+		{store.Kicked, true, "u", neighbour, false, 0, perhaps}, // without the token now
+		{store.Kicked, true, "v", neighbour, false, 0, perhaps},
+		{store.Kicked, true, "u", elsewhere, false, 0, no},
+		{store.Banned, true, "u", elsewhere, true, 0, yes},
+		{store.Banned, true, "v", neighbour, true, 0, no},
+		{store.Banned, true, "v", neighbour, false, 0, perhaps},
+		{store.Denied, true, "u", elsewhere, true, 0, yes},
+		{store.Denied, true, "u", neighbour, false, 0, no},
 	} {
 		b := store.Ban{Kind: c.kind, Person: store.Person{UserID: "u", Network: network, Verified: c.verified}, Until: start.Add(time.Hour)}
-		if got := b.Holds(store.Person{UserID: c.user, Network: c.network, Verified: c.verified}, start.Add(c.after)); got != c.want {
+		if got := b.Match(store.Person{UserID: c.user, Network: c.network, Verified: c.vouched}, start.Add(c.after)); got != c.want {
 			t.Errorf("%+v: %v", c, got)
 		}
 	}
-	b := store.Ban{Kind: store.Kicked, Person: store.Person{UserID: "u", Network: network, Verified: true}, Until: start.Add(time.Hour)}
-	equal(t, "who only says so, from elsewhere", b.Holds(store.Person{UserID: "u", Network: "192.0.2.1"}, start), false)
+	unknown := store.Ban{Kind: store.Banned, Person: store.Person{UserID: "u"}, Until: start.Add(time.Hour)}
+	equal(t, "of an unknown network", unknown.Match(store.Person{UserID: "u", Network: elsewhere}, start), yes)
+	equal(t, "somebody of an unknown network", unknown.Match(store.Person{UserID: "v"}, start), no)
 }
 
 func newWaiting(id string) store.Waiting {
 	return store.Waiting{
 		TicketID: id, TicketHash: []byte("hash of " + id), UserID: "王宇", Name: "王宇 🎧", Memo: "it's me; --", Country: "CN",
 		Network: "192.0.2.1", State: store.Waits, Since: stored(start), NodeID: "n1", ConnID: "conn of " + id,
+		Verified: true, Like: store.Kicked,
 	}
 }
 
