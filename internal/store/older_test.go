@@ -49,7 +49,7 @@ var oldRows = []struct {
 
 	{5, "messages", `INSERT INTO messages VALUES ('k', 6, 6, 'm', 'c', 'p_a', 'A', '', 'hello', NULL, {then}, {false})`},
 
-	{7, "chat_readers", `INSERT INTO chat_readers VALUES ('p_c', 'k', 'p_c', 5, {secret}, {later})`},
+	{7, "chat_readers", `INSERT INTO chat_readers (peer_id, meeting_id, reader, joined_rev, token_hash, {left}) VALUES ('p_c', 'k', 'p_c', 5, {secret}, {later})`},
 }
 
 // The hashes of those rows, as the program of the time wrote them.
@@ -58,7 +58,7 @@ const (
 	oldEventHash   = "d83e7e1686f8278c2245477860830afe2a49d8584f305e4d08ee78cdde3701d4"
 )
 
-func oldWords(sqlite bool) *strings.Replacer {
+func oldWords(sqlite bool, version int64) *strings.Replacer {
 	later := oldTime.AddDate(100, 0, 0)
 	bytes := func(h string) string { return `'\x` + h + `'` }
 	at := func(t time.Time) string { return "'" + t.Format(time.RFC3339Nano) + "'" }
@@ -68,7 +68,12 @@ func oldWords(sqlite bool) *strings.Replacer {
 		at = func(t time.Time) string { return fmt.Sprint(t.UnixMicro()) }
 		ip, no = "x'04c0000207'", "0"
 	}
+	left := "until"
+	if version >= 13 {
+		left = "left_at"
+	}
 	return strings.NewReplacer(
+		"{left}", left,
 		"{then}", at(oldTime), "{later}", at(later), "{ip}", ip, "{false}", no, "{empty}", bytes(""),
 		"{zero}", bytes(strings.Repeat("00", 32)), "{secret}", bytes(hex.EncodeToString([]byte("secret"))),
 		"{hash}", bytes(oldMeetingHash), "{event}", bytes(oldEventHash),
@@ -99,7 +104,7 @@ func TestDatabaseOfEveryOlderSchemaIsBroughtUpToDate(t *testing.T) {
 // writeOld writes the rows of a version, and sees that no table is left out.
 func writeOld(t *testing.T, url string, version int64) {
 	t.Helper()
-	side, words := raw(t, url), oldWords(isSQLite(url))
+	side, words := raw(t, url), oldWords(isSQLite(url), version)
 	list := `SELECT tablename FROM pg_tables WHERE schemaname = 'public'`
 	if isSQLite(url) {
 		list = `SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'`

@@ -41,7 +41,7 @@ func TestFullDiskIsUnavailableUntilThereIsRoom(t *testing.T) {
 		})
 	}
 	joined := 0
-	writer(`PRAGMA max_page_count = 60`) // SQLITE_FULL, as of a full disk
+	writer(`PRAGMA max_page_count = 100`) // SQLITE_FULL, as of a full disk
 	for {
 		if err = join(joined); err != nil {
 			break

@@ -110,11 +110,21 @@ test("who is removed stays out, and the end is for everyone", async ({ visitor }
   await openPerson(host, "Grace");
   await host.getByTestId("do-kick").click();
   await expect(host.getByTestId("do-kick")).toHaveText("Remove: really?");
+  await expect(host.getByTestId("means")).toContainText("kept out for an hour");
   await host.getByTestId("do-kick").click();
   await expect(grace.getByTestId("over")).toContainText("removed you");
   await grace.getByTestId("rejoin").click();
   await grace.getByTestId("join").click();
   await expect(grace.getByTestId("error")).toContainText("shut out");
+  await grace.getByTestId("name").fill("Mallory"); // from the same network
+  await grace.getByTestId("join").click();
+  await expect(host.getByTestId("waiter")).toContainText("Mallory");
+  await expect(host.getByTestId("like")).toContainText("removed somebody from this network");
+  await openPerson(host, "Linus");
+  await host.getByTestId("do-kick_lock").click();
+  await expect(host.getByTestId("means")).toContainText("until you unlock the meeting");
+  await host.getByTestId("do-kick_lock").blur();
+  await expect(host.getByTestId("means")).toHaveText("");
   await openControls(host);
   const download = host.waitForEvent("download");
   await host.getByTestId("attendance").click();

@@ -114,6 +114,10 @@ export interface Moderate {
   /** Of who waits; `admit` without one is for everybody. */
   ticket?: string;
   reason?: string;
+  /** `kick` and `ban`: in the same step the meeting is locked. */
+  lock?: boolean;
+  /** `kick` and `ban`: in the same step all that come have to wait for a host. */
+  lobby?: boolean;
   /** As of Control. */
   request_id?: string;
 }
@@ -144,6 +148,10 @@ export interface Waiter {
   memo: string;
   country?: string;
   since: number;
+  /** A join token vouches for the `user_id`. */
+  verified?: boolean;
+  /** `kicked` or `banned`: how somebody from the same network or site was removed, who this may be. */
+  like?: string;
 }
 
 /** `admitted` and `denied`: joining with the ticket does the rest. */
@@ -542,6 +550,8 @@ const waiter: Reader<Waiter> = (value, path) => {
     memo: string(o.memo ?? "", `${path}.memo`),
     ...optional(o, "country", string, path),
     since: count(o.since, `${path}.since`),
+    ...optional(o, "verified", boolean, path),
+    ...optional(o, "like", string, path),
   };
 };
 

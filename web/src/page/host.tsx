@@ -23,7 +23,7 @@ export function Waiting({ session, view }: HostProps) {
     <section class="lobby-list" data-testid="lobby">
       <h3>{texts.lobby(view.waiting.length)}</h3>
       <ul class="people">
-        {view.waiting.map(({ ticket, name, memo, country }) => (
+        {view.waiting.map(({ ticket, name, memo, country, like }) => (
           <li key={ticket} class="waiter" data-testid="waiter">
             <p class="waiter-who">
               <span class="name" dir="auto">
@@ -34,6 +34,11 @@ export function Waiting({ session, view }: HostProps) {
             {memo !== "" && (
               <p class="hint" dir="auto">
                 {memo}
+              </p>
+            )}
+            {like && (
+              <p class="hint" data-testid="like">
+                {texts.likeRemoved}
               </p>
             )}
             <p class="row">
@@ -154,6 +159,7 @@ function save(list: Blob): void {
 /** What who leads may do to someone. */
 export function Actions({ session, view, peer }: HostProps & { peer: PeerView }) {
   const task = useTask();
+  const [means, setMeans] = useState("");
   const { peer_id, role, media } = peer.info;
   const spotlit = view.meeting?.spotlight === peer_id;
   const subordinate = role === "guest" || (role === "cohost" && view.role === "host");
@@ -175,32 +181,64 @@ export function Actions({ session, view, peer }: HostProps & { peer: PeerView })
       {view.role === "host" && role === "guest" && button("promote", act("promote"))}
       {view.role === "host" && role === "cohost" && button("demote", act("demote"))}
       {subordinate &&
-        (["kick", "ban"] as const).map((action) => (
+        removals(view).map((removal) => (
           <Twice
-            key={action}
-            label={texts.actions[action]}
-            ask={texts.sure(texts.actions[action])}
-            testid={`do-${action}`}
-            act={act(action)}
+            key={removal}
+            label={texts.actions[removal]}
+            ask={texts.sure(texts.actions[removal])}
+            asks={(asked) => setMeans(asked ? texts.removals[removal] : "")}
+            testid={`do-${removal}`}
+            act={() => void task.run(() => session.mesh.moderate({ ...removalOf[removal], peer_id }))}
           />
         ))}
+      <p class="hint means" role="status" data-testid="means">
+        {means}
+      </p>
       <Problem id={`actions-${peer_id}`} code={task.error} />
     </div>
   );
 }
 
+const removalOf = {
+  kick: { action: "kick" },
+  kick_lobby: { action: "kick", lobby: true },
+  kick_lock: { action: "kick", lock: true },
+  ban: { action: "ban" },
+} as const;
+
+/** The ways to remove somebody, but for what is so already. */
+function removals({ meeting }: MeshView): (keyof typeof removalOf)[] {
+  const { lobby = false, locked = false } = meeting?.policy ?? {};
+  return [
+    "kick",
+    ...(lobby ? [] : (["kick_lobby"] as const)),
+    ...(locked ? [] : (["kick_lock"] as const)),
+    "ban",
+  ];
+}
+
 /** A button that asks before it does what cannot be undone. */
-function Twice(props: { label: string; ask: string; testid: string; act(): void }) {
+function Twice(props: {
+  label: string;
+  ask: string;
+  testid: string;
+  asks?(asked: boolean): void;
+  act(): void;
+}) {
   const [asked, setAsked] = useState(false);
+  function ask(now: boolean): void {
+    setAsked(now);
+    props.asks?.(now);
+  }
   return (
     <button
       type="button"
       class={asked ? "danger small" : "quiet small"}
       data-testid={props.testid}
-      onBlur={() => setAsked(false)}
+      onBlur={() => ask(false)}
       onClick={() => {
         if (asked) props.act();
-        setAsked(!asked);
+        ask(!asked);
       }}
     >
       {asked ? props.ask : props.label}
