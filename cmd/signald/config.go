@@ -46,6 +46,8 @@ type Config struct {
 	DatabaseURL string `name:"database-url" env:"SIGNALD_DATABASE_URL" default:"sqlite:signald.db" help:"The database: sqlite:FILE, or postgres://user:password@host/name." group:"Data" secret:"url"`
 	RedisURL    string `name:"redis-url" env:"SIGNALD_REDIS_URL" placeholder:"URL" help:"Redis that joins several nodes; empty: this server is alone. Example: redis://host:6379/0." group:"Data" secret:"url"`
 
+	ClusterSecret []string `env:"SIGNALD_CLUSTER_SECRET" placeholder:"SECRET,..." help:"What nodes seal their messages on Redis with: at least 32 random characters, the same at all nodes. Several while it is being changed: the first seals, all are good. The word database, and the default, is one that the database keeps. Example: $(openssl rand -hex 32)." group:"Data" secret:"true"`
+
 	GeoIPDB []string `name:"geoip-db" env:"SIGNALD_GEOIP_DB" placeholder:"FILE,..." help:"GeoIP files (.mmdb) that tell where a meeting's creator is, best first. They are read again when they change." group:"Data"`
 
 	AdminToken     string        `env:"SIGNALD_ADMIN_TOKEN" placeholder:"TOKEN" help:"What the admin logs in with at /admin, and the bearer token of the admin's API: a long random text, or its bcrypt hash as 'signald hash' makes it. Empty: nobody is admin." group:"Access" secret:"true"`
@@ -243,7 +245,21 @@ func (c *Config) checkRedis(bad func(name, format string, args ...any)) {
 			bad("SIGNALD_REDIS_URL", "it cannot be read: %v", err)
 		}
 	}
+	if n := len(c.ClusterSecret); n > mostClusterSecrets {
+		bad("SIGNALD_CLUSTER_SECRET", "%d secrets are too many: at most %d", n, mostClusterSecrets)
+	}
+	for _, s := range c.ClusterSecret {
+		if s != cluster.FromDatabase && len(s) < shortestClusterSecret {
+			bad("SIGNALD_CLUSTER_SECRET", "a secret of less than %d characters can be guessed", shortestClusterSecret)
+		}
+	}
 }
+
+// Bounds on SIGNALD_CLUSTER_SECRET: each secret more is tried on every message of a stranger.
+const (
+	shortestClusterSecret = 32
+	mostClusterSecrets    = 3
+)
 
 func (c *Config) webhooks(bad func(name, format string, args ...any)) {
 	if u, err := url.Parse(c.WebhookURL); c.WebhookURL != "" &&
@@ -337,6 +353,7 @@ func isOrigin(s string) bool {
 // It takes them out, so that the others are checked before the program ends, and
 // takes out the empty ones: they count as unset.
 func readEnvironment() (problems []error) {
+	problems = readSecretFiles()
 	for name, kind := range variables() {
 		if err := readVariable(name, kind); err != nil {
 			problems = append(problems, err)
@@ -359,11 +376,76 @@ func variables() iter.Seq2[string, reflect.Type] {
 	}
 }
 
+// secretFiles are the variables that name a file with the value of another one, a secret.
+func secretFiles() (names []string) {
+	t := reflect.TypeFor[Config]()
+	for i := range t.NumField() {
+		if f := t.Field(i); f.Tag.Get("secret") != "" {
+			for name := range strings.SplitSeq(f.Tag.Get("env"), ",") {
+				names = append(names, name+fileSuffix)
+			}
+		}
+	}
+	return names
+}
+
+const (
+	fileSuffix     = "_FILE"
+	maxSecretBytes = 64 << 10
+)
+
+// readSecretFiles sets each secret whose file is named: containers are given them so, out of sight of whoever sees the
+// environment. A list has a line for each.
+func readSecretFiles() (problems []error) {
+	for _, variable := range secretFiles() {
+		path := os.Getenv(variable)
+		if path == "" {
+			continue
+		}
+		name := strings.TrimSuffix(variable, fileSuffix)
+		value, err := readSecret(path)
+		switch {
+		case os.Getenv(name) != "":
+			err = fmt.Errorf("%s is set, too", name)
+		case err == nil:
+			err = os.Setenv(name, value)
+		}
+		if err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", variable, err))
+		}
+		_ = os.Unsetenv(variable) // read: it has a name
+	}
+	return problems
+}
+
+func readSecret(path string) (string, error) {
+	f, err := os.Open(path) //nolint:gosec // the operator's
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = f.Close() }()
+	b, err := io.ReadAll(io.LimitReader(f, maxSecretBytes+1))
+	switch {
+	case err != nil:
+		return "", err
+	case len(b) > maxSecretBytes:
+		return "", fmt.Errorf("%s has more than %d bytes", path, maxSecretBytes)
+	}
+	lines := strings.FieldsFunc(string(b), func(r rune) bool { return r == '\n' || r == '\r' })
+	if len(lines) == 0 {
+		return "", fmt.Errorf("%s is empty", path)
+	}
+	return strings.Join(lines, ","), nil
+}
+
 // misspelt finds variables that look like settings and are none. Kubernetes makes
 // some of its own for a service called signald.
 func misspelt() (names []string) {
 	known := map[string]bool{}
 	for name := range variables() {
+		known[name] = true
+	}
+	for _, name := range secretFiles() {
 		known[name] = true
 	}
 	for _, variable := range os.Environ() {

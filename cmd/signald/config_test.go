@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"math"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -114,10 +115,12 @@ var others = map[string]string{
 	"SIGNALD_TURN_BANDWIDTH_TOTAL":    "8000000",
 
 	"SIGNALD_CANDIDATES": "public",
+
+	"SIGNALD_CLUSTER_SECRET": "0123456789abcdef0123456789abcdef,database",
 }
 
 // secrets are the settings that are never printed.
-var secrets = []string{"SIGNALD_ADMIN_TOKEN", "SIGNALD_TOKEN_KEYS", "SIGNALD_AUDIT_IP_KEY", "SIGNALD_TURN_SECRET", "SIGNALD_WEBHOOK_URL", "SIGNALD_WEBHOOK_SECRET", "SIGNALD_OTLP_HEADERS"}
+var secrets = []string{"SIGNALD_ADMIN_TOKEN", "SIGNALD_TOKEN_KEYS", "SIGNALD_AUDIT_IP_KEY", "SIGNALD_TURN_SECRET", "SIGNALD_WEBHOOK_URL", "SIGNALD_WEBHOOK_SECRET", "SIGNALD_OTLP_HEADERS", "SIGNALD_CLUSTER_SECRET"}
 
 // inForce reads what `signald config` prints.
 func inForce(t testing.TB, args ...string) map[string]string {
@@ -257,6 +260,7 @@ func TestEveryProblemIsReportedAtOnce(t *testing.T) {
 		"SIGNALD_METRICS_LISTEN":         ":9464",
 		"SIGNALD_WEBHOOK_URL":            "app.example.org/s3cret",
 		"SIGNALD_WEBHOOK_SECRET":         "s3cret",
+		"SIGNALD_CLUSTER_SECRET":         "s3cret",
 	}
 	for name, value := range bad {
 		t.Setenv(name, value)
@@ -282,6 +286,53 @@ func TestEveryProblemIsReportedAtOnce(t *testing.T) {
 		}
 	}
 	if code, _, stderr := command(t, "serve", "--grace=soon"); code != 2 || !strings.Contains(stderr, "--grace") {
+		t.Errorf("%d %s", code, stderr)
+	}
+}
+
+func TestSecretsMayBeInFiles(t *testing.T) {
+	write := func(content string) string {
+		t.Helper()
+		path := filepath.Join(t.TempDir(), "secret")
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	unset := func() {
+		for _, name := range []string{"SIGNALD_CLUSTER_SECRET", "SIGNALD_REDIS_URL"} { // they are set by reading, and put back in the end
+			t.Setenv(name, "")
+			t.Setenv(name+"_FILE", "")
+		}
+	}
+	const one, two = "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"
+	t.Setenv("SIGNALD_DATABASE_URL", "postgres://localhost/s")
+	unset()
+	t.Setenv("SIGNALD_CLUSTER_SECRET_FILE", write(one+"\n"+two+"\r\n"))
+	t.Setenv("SIGNALD_REDIS_URL_FILE", write("redis://:s3cret@host:6379/0\n"))
+	values := inForce(t)
+	if got := values["SIGNALD_REDIS_URL"]; got != "redis://:xxxxx@host:6379/0" {
+		t.Errorf("redis: %q", got)
+	}
+	if got := os.Getenv("SIGNALD_CLUSTER_SECRET"); got != one+","+two || values["SIGNALD_CLUSTER_SECRET"] != "(set)" {
+		t.Errorf("a list: %q", got)
+	}
+	for content, want := range map[string]string{"": "is empty", "\n": "is empty", strings.Repeat("x", 1<<17): "more than"} {
+		unset()
+		t.Setenv("SIGNALD_CLUSTER_SECRET_FILE", write(content))
+		if code, _, stderr := command(t, "config"); code != 2 || !strings.Contains(stderr, "SIGNALD_CLUSTER_SECRET_FILE: ") || !strings.Contains(stderr, want) {
+			t.Errorf("%.10q: %d %s", content, code, stderr)
+		}
+	}
+	unset()
+	t.Setenv("SIGNALD_CLUSTER_SECRET_FILE", "/nonexistent/secret")
+	if code, _, stderr := command(t, "config"); code != 2 || !strings.Contains(stderr, "no such file") {
+		t.Errorf("%d %s", code, stderr)
+	}
+	unset()
+	t.Setenv("SIGNALD_CLUSTER_SECRET", one)
+	t.Setenv("SIGNALD_CLUSTER_SECRET_FILE", write(two))
+	if code, _, stderr := command(t, "config"); code != 2 || !strings.Contains(stderr, "is set, too") || strings.Contains(stderr, two) {
 		t.Errorf("%d %s", code, stderr)
 	}
 }

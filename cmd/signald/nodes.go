@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
+	"sync/atomic"
+	"time"
 
 	"signald/internal/calls"
 	"signald/internal/cluster"
@@ -10,6 +13,7 @@ import (
 	"signald/internal/participants"
 	"signald/internal/rooms"
 	"signald/internal/signaling"
+	"signald/internal/store"
 )
 
 // nodes are the other nodes, or that there are none.
@@ -24,6 +28,46 @@ type nodes interface {
 	FailedLogin(ip netip.Addr)
 	Up() bool
 	Run(context.Context, cluster.Handler)
+}
+
+// joinCluster is this node among those that share its database and its Redis.
+func (s *server) joinCluster(ctx context.Context, node string, db observedStore) (nodes, error) {
+	common, err := db.Cluster(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the cluster's secret from the database: %w", err)
+	}
+	s.clock = &databaseClock{read: db.Cluster}
+	s.clock.set(common.Now)
+	keys := cluster.NewKeys(common.Root, s.config.ClusterSecret...)
+	n, err := cluster.New(cluster.Options{
+		URL: s.config.RedisURL, NodeID: node, Keys: keys, Clock: s.clock.now, Log: s.log, Observe: s.metrics.RedisCall, Tracer: s.tracer,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.log.Info().Str("channels", keys.Prefix()+"*").Int("secrets", max(1, len(s.config.ClusterSecret))).Msg("part of a cluster")
+	return n, nil
+}
+
+// databaseClock is the time by the database's clock, on which nodes agree though their own clocks may not.
+type databaseClock struct {
+	read  func(context.Context) (store.Cluster, error)
+	ahead atomic.Int64 // of ours, ns
+}
+
+const readClockEvery = time.Minute
+
+func (c *databaseClock) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+
+func (c *databaseClock) set(now time.Time) { c.ahead.Store(int64(time.Until(now))) }
+
+// look compares the clocks again.
+func (c *databaseClock) look(ctx context.Context) error {
+	common, err := c.read(ctx)
+	if err == nil {
+		c.set(common.Now)
+	}
+	return err
 }
 
 // fromOthers is what this node does with what others tell it.

@@ -100,6 +100,10 @@ func (o observedStore) InMeeting(ctx context.Context, meetingID string, fn func(
 	return err
 }
 
+func (o observedStore) Cluster(ctx context.Context) (store.Cluster, error) {
+	return observed(ctx, o, "cluster", o.Store.Cluster)
+}
+
 func (o observedStore) CreateMeeting(ctx context.Context, n store.NewMeeting) (store.Meeting, error) {
 	return observed(ctx, o, "create_meeting", func(ctx context.Context) (store.Meeting, error) { return o.Store.CreateMeeting(ctx, n) })
 }

@@ -64,6 +64,7 @@ type server struct {
 	files        files
 	connections  *connections
 	operator     *operator
+	clock        *databaseClock  // nil: this node is alone
 	tracer       *tracing.Tracer // nil: nothing is traced
 	redirector   *redirector
 	webhooks     *webhook.Sender // nil: nobody is told
@@ -107,7 +108,7 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 
 	var others nodes = cluster.Alone{}
 	if c.RedisURL != "" {
-		if others, err = cluster.New(cluster.Options{URL: c.RedisURL, NodeID: node, Log: log, Observe: counted.RedisCall, Tracer: s.tracer}); err != nil {
+		if others, err = s.joinCluster(ctx, node, db); err != nil {
 			return nil, err
 		}
 	}

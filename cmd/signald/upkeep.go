@@ -20,7 +20,8 @@ const (
 func (s *server) tasks() []upkeep.Task {
 	tasks := append(s.participants.Tasks(), upkeep.Task{Name: "repeat_counts", Every: repeatCountsEvery, Run: s.repeatCounts})
 	if s.config.RedisURL != "" {
-		tasks = append(tasks, upkeep.Task{Name: "forget_dead_counts", Every: time.Second, Run: s.forgetDeadCounts})
+		tasks = append(tasks, upkeep.Task{Name: "forget_dead_counts", Every: time.Second, Run: s.forgetDeadCounts},
+			upkeep.Task{Name: "read_clock", Every: readClockEvery, Run: s.clock.look})
 	}
 	if s.relay != nil {
 		tasks = append(tasks, upkeep.Task{Name: "drop_strangers", Every: dropStrangersEvery, Run: s.dropStrangers})

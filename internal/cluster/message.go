@@ -7,16 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 
 	"signald/internal/pairs"
 	"signald/internal/rooms"
 )
 
 // schema is the version of the messages. A node ignores those of another.
-const schema = 2
+const schema = 3
 
-// maxMessage bounds what a node believes, in bytes.
+// maxMessage bounds what a node says and believes, in bytes.
 const maxMessage = 1 << 20
 
 // kind of a message.
@@ -41,8 +40,7 @@ const (
 type message struct {
 	Schema int    `json:"v"`
 	Kind   kind   `json:"k"`
-	Node   string `json:"n"`           // who says it
-	Seq    uint64 `json:"q,omitempty"` // counts a node's messages: what came twice is dropped
+	Node   string `json:"n"` // who says it
 
 	ID      uint64            `json:"id,omitempty"` // of a question, and of its answer
 	Meeting string            `json:"m,omitempty"`
@@ -74,20 +72,13 @@ func (m *message) encode() ([]byte, error) {
 		b = binary.AppendUvarint(b, uint64(len(f)))
 		b = append(b, f...)
 	}
-	return b, nil
-}
-
-// numbered is an encoded message with its number, which it is given last.
-func numbered(b []byte, seq uint64) []byte {
-	head := strconv.AppendUint([]byte(`{"q":`), seq, 10)
-	head = append(head, ',')
-	return slices.Concat(head, b[1:])
-}
-
-func decode(b []byte) (*message, error) {
 	if len(b) > maxMessage {
 		return nil, fmt.Errorf("%w: %d bytes", errMessage, len(b))
 	}
+	return b, nil
+}
+
+func decode(b []byte) (*message, error) {
 	head, rest, found := bytes.Cut(b, []byte{'\n'})
 	if !found {
 		return nil, fmt.Errorf("%w: no end of its head", errMessage)

@@ -23,8 +23,11 @@ import (
 type Options struct {
 	URL    string // redis://, rediss://
 	NodeID string
-	Prefix string // of all channels; default "signald:"
+	Keys   Keys
 	Log    zerolog.Logger
+
+	// Clock is the time that the nodes agree on, within goodFor; default: this host's.
+	Clock func() time.Time
 
 	// Observe, if set, is told how long Redis took: to publish, or for the round trip of a message to
 	// ourselves. It must not block.
@@ -54,13 +57,18 @@ type Node struct {
 	start  time.Time
 	stats  Stats
 
-	mu       sync.Mutex
-	nextSeq  uint64
-	nextID   uint64
-	waiting  map[uint64]*question
-	watched  map[string]chan struct{} // by channel; closed once subscribed
-	wanted   []subscription           // not yet told to Redis
-	lastSeqs map[string]uint64        // by node
+	sealer *sealer // belongs to speak
+	opener *opener // belongs to hear
+	own    string  // this node's channel
+	all    string  // everybody's
+	warned [2]bool // belongs to hear
+
+	mu      sync.Mutex
+	nextSeq uint64
+	nextID  uint64
+	waiting map[uint64]*question
+	watched map[string]chan struct{} // by channel; closed once subscribed
+	wanted  []subscription           // not yet told to Redis
 
 	wake chan struct{} // something is wanted; holds one
 }
@@ -74,13 +82,14 @@ type subscription struct {
 // Stats counts since the start.
 //
 // Dropped: messages of this node that the queue had no room for. Ignored: messages of others that came
-// twice, or are of another version.
-type Stats struct{ Published, Failed, Received, Dropped, Ignored atomic.Int64 }
+// twice, or are of another version. Unsealed: messages that no node of this cluster has said, there. Late: those
+// that one said at another time.
+type Stats struct{ Published, Failed, Received, Dropped, Ignored, Unsealed, Late atomic.Int64 }
 
 type outgoing struct {
 	channel string
 	seq     uint64
-	body    []byte      // without its number
+	body    []byte      // not yet sealed
 	failed  func(error) // may be nil
 	span    tracing.Span
 }
@@ -102,8 +111,8 @@ type question struct {
 
 // New makes a node. It is mute and deaf until Run.
 func New(opts Options) (*Node, error) {
-	if opts.Prefix == "" {
-		opts.Prefix = "signald:"
+	if opts.Clock == nil {
+		opts.Clock = time.Now
 	}
 	parsed, err := redis.ParseURL(opts.URL)
 	if err != nil {
@@ -115,9 +124,10 @@ func New(opts Options) (*Node, error) {
 	redis.SetLogger(quiet{opts.Log})
 	n := &Node{
 		opts: opts, start: time.Now(), out: make(chan outgoing, queueLimit),
-		waiting: map[uint64]*question{}, watched: map[string]chan struct{}{}, lastSeqs: map[string]uint64{},
-		wake: make(chan struct{}, 1),
+		waiting: map[uint64]*question{}, watched: map[string]chan struct{}{},
+		wake: make(chan struct{}, 1), sealer: newSealer(opts.Keys, opts.Clock), opener: newOpener(opts.Keys, opts.Clock),
 	}
+	n.own, n.all = n.nodeChannel(opts.NodeID), opts.Keys.channel("all", "")
 	// Measured: with the defaults a dead Redis blocks every publish for 1.7 s and
 	// makes the listener spin.
 	out := *parsed
@@ -180,7 +190,7 @@ func (n *Node) silence() time.Duration {
 // Run speaks and listens until ctx ends. The handler gets what other nodes say.
 func (n *Node) Run(ctx context.Context, h Handler) {
 	n.handler = h
-	n.pubsub = n.listen.Subscribe(ctx, n.nodeChannel(n.opts.NodeID), n.allChannel())
+	n.pubsub = n.listen.Subscribe(ctx, n.own, n.all)
 	var running sync.WaitGroup
 	running.Go(func() { n.speak(ctx) })
 	running.Go(func() { n.hear(ctx) })
@@ -192,9 +202,9 @@ func (n *Node) Run(ctx context.Context, h Handler) {
 	_, _ = n.publish.Close(), n.listen.Close()
 }
 
-func (n *Node) nodeChannel(node string) string       { return n.opts.Prefix + "node:" + node }
-func (n *Node) meetingChannel(meeting string) string { return n.opts.Prefix + "meeting:" + meeting }
-func (n *Node) allChannel() string                   { return n.opts.Prefix + "all" }
+func (n *Node) nodeChannel(node string) string { return n.opts.Keys.channel("node", node) }
+
+func (n *Node) meetingChannel(meeting string) string { return n.opts.Keys.channel("meeting", meeting) }
 
 // tick says something to ourselves, again and again, and to the operator when
 // that stops to arrive and when it does again.
@@ -207,7 +217,7 @@ func (n *Node) tick(ctx context.Context) {
 			down = now
 			n.sayDown(down)
 		}
-		n.say(n.nodeChannel(n.opts.NodeID), &message{Kind: kindTick, ID: uint64(time.Since(n.start))}, nil) //nolint:gosec // time goes forward
+		n.say(n.own, &message{Kind: kindTick, ID: uint64(time.Since(n.start))}, nil) //nolint:gosec // time goes forward
 		select {
 		case <-t.C:
 		case <-ctx.Done():
@@ -285,7 +295,7 @@ func (n *Node) publishAll(ctx context.Context, batch []outgoing) error {
 	pipe := n.publish.Pipeline()
 	results := make([]*redis.IntCmd, len(batch))
 	for i, o := range batch {
-		results[i] = pipe.Publish(ctx, o.channel, numbered(o.body, o.seq))
+		results[i] = pipe.Publish(ctx, o.channel, n.sealer.seal(o.channel, o.seq, o.body))
 	}
 	began := time.Now()
 	_, err := pipe.Exec(ctx)
@@ -310,144 +320,6 @@ func (n *Node) failed(batch []outgoing) {
 	for _, o := range batch {
 		o.lost()
 	}
-}
-
-// hear dispatches what comes until ctx ends. go-redis connects and subscribes
-// again by itself; what was said meanwhile is lost.
-func (n *Node) hear(ctx context.Context) {
-	for ctx.Err() == nil {
-		received, err := n.pubsub.Receive(ctx)
-		if err != nil {
-			n.fault.Store(&err)
-			rest(ctx)
-			continue
-		}
-		switch r := received.(type) {
-		case *redis.Subscription:
-			n.subscribed(r)
-		case *redis.Message:
-			n.receive([]byte(r.Payload))
-		}
-	}
-}
-
-func (n *Node) subscribed(s *redis.Subscription) {
-	if s.Kind != "subscribe" {
-		return
-	}
-	n.mu.Lock()
-	done := n.watched[s.Channel]
-	again := false
-	if done != nil {
-		select {
-		case <-done:
-			again = true
-		default:
-			close(done)
-		}
-	}
-	n.mu.Unlock()
-	if again || s.Channel == n.nodeChannel(n.opts.NodeID) {
-		n.handler.Missed()
-	}
-}
-
-func (n *Node) receive(b []byte) {
-	n.stats.Received.Add(1)
-	m, err := decode(b)
-	if err != nil {
-		n.stats.Ignored.Add(1)
-		n.opts.Log.Debug().Err(err).Msg("message dropped")
-		return
-	}
-	if m.Node == n.opts.NodeID {
-		if m.Kind == kindTick {
-			now := time.Since(n.start)
-			n.ticked.Store(int64(now))
-			n.opts.Observe("round_trip", now-time.Duration(m.ID), nil) //nolint:gosec // our own
-		}
-		return
-	}
-	n.mu.Lock()
-	twice := m.Seq <= n.lastSeqs[m.Node]
-	if !twice {
-		n.lastSeqs[m.Node] = m.Seq
-	}
-	n.mu.Unlock()
-	if twice {
-		n.stats.Ignored.Add(1)
-		return
-	}
-	n.dispatch(m)
-}
-
-func (n *Node) dispatch(m *message) {
-	switch m.Kind {
-	case kindChanges:
-		n.changed(m)
-	case kindHint:
-		if m.Hint != nil {
-			n.handler.Hint(m.Meeting, *m.Hint)
-		}
-	case kindReport:
-		if m.Report != nil {
-			n.handler.Report(m.Meeting, *m.Report)
-		}
-	case kindCall:
-		if len(m.frames) == 1 {
-			n.handler.Told(m.Node, m.frames[0])
-		}
-	case kindSignal:
-		m.Signal.Frame = m.frames[0]
-		n.deliver(m.Node, m.ID, *m.Signal)
-	case kindHandover:
-		held := n.handler.Handover(m.Meeting, m.Peer, m.Node, m.Rev)
-		n.say(n.nodeChannel(m.Node), &message{Kind: kindHeld, ID: m.ID, frames: held.Frames, From: held.From, Seqs: held.Seqs}, nil)
-	case kindOutcome, kindHeld:
-		n.answered(m.ID, m, nil)
-	case kindSockets:
-		if ip, err := netip.ParsePrefix(m.IP); err == nil {
-			n.handler.Sockets(m.Node, ip, m.Count)
-		}
-	case kindGuessed:
-		if ip, err := netip.ParseAddr(m.IP); err == nil {
-			n.handler.Guessed(ip)
-		}
-	case kindLogin:
-		if ip, err := netip.ParseAddr(m.IP); err == nil {
-			n.handler.FailedLogin(ip)
-		}
-	case kindTick:
-	default:
-		n.stats.Ignored.Add(1)
-	}
-}
-
-// maxHops is how often a signal is passed on to where its receiver has gone.
-const maxHops = 2
-
-// deliver hands a signal to its receiver, or passes it on if that is elsewhere by
-// now, and tells the sender's node what became of it.
-func (n *Node) deliver(from string, id uint64, s Signal) {
-	tell := func(o Outcome) {
-		n.say(n.nodeChannel(from), &message{Kind: kindOutcome, ID: id, Outcome: o}, nil)
-	}
-	n.handler.Deliver(s, func(o Outcome, route rooms.Route) {
-		if o != rooms.Elsewhere {
-			tell(o)
-			return
-		}
-		if s.Hops++; s.Hops > maxHops || route.Node == "" {
-			tell(rooms.Gone)
-			return
-		}
-		n.Relay(route.Node, s, func(o Outcome, err error) {
-			if err != nil {
-				o = rooms.Gone
-			}
-			tell(o)
-		})
-	})
 }
 
 // ask sends a question to a node; answer is called once, with the answer or
@@ -545,16 +417,6 @@ func (n *Node) Announce(ctx context.Context, meetingID string, changes []rooms.C
 		outgoing{channel: n.meetingChannel(meetingID), span: span})
 }
 
-// changed hands on changes that another node tells of.
-func (n *Node) changed(m *message) {
-	span := n.opts.Tracer.Received(m.Trace, tracing.Consumer, "receive changes")
-	span.Text(tracing.Messaging, "redis")
-	span.Number(tracing.MessagesSent, len(m.Changes))
-	span.Text(tracing.FromNode, m.Node)
-	n.handler.Changes(m.Meeting, m.Changes)
-	span.End()
-}
-
 // Hint tells the other nodes something that may get lost.
 func (n *Node) Hint(meetingID string, s rooms.Speech) {
 	n.say(n.meetingChannel(meetingID), &message{Kind: kindHint, Meeting: meetingID, Hint: &s}, nil)
@@ -567,7 +429,7 @@ func (n *Node) Report(meetingID string, r pairs.Report) {
 
 // Tell tells a node, or all others if it is empty, something of calls.
 func (n *Node) Tell(node string, body []byte) {
-	channel := n.allChannel()
+	channel := n.all
 	if node != "" {
 		channel = n.nodeChannel(node)
 	}
@@ -611,17 +473,17 @@ func (n *Node) Handover(ctx context.Context, node, meetingID, peerID string, rev
 
 // Sockets tells the other nodes how many sockets an address has here.
 func (n *Node) Sockets(ip netip.Prefix, count int) {
-	n.say(n.allChannel(), &message{Kind: kindSockets, IP: ip.String(), Count: count}, nil)
+	n.say(n.all, &message{Kind: kindSockets, IP: ip.String(), Count: count}, nil)
 }
 
 // Guessed tells the other nodes of a failed guess.
 func (n *Node) Guessed(ip netip.Addr) {
-	n.say(n.allChannel(), &message{Kind: kindGuessed, IP: ip.String()}, nil)
+	n.say(n.all, &message{Kind: kindGuessed, IP: ip.String()}, nil)
 }
 
 // FailedLogin tells the other nodes of an admin's token that was wrong.
 func (n *Node) FailedLogin(ip netip.Addr) {
-	n.say(n.allChannel(), &message{Kind: kindLogin, IP: ip.String()}, nil)
+	n.say(n.all, &message{Kind: kindLogin, IP: ip.String()}, nil)
 }
 
 // quiet is where go-redis logs to.

@@ -173,6 +173,9 @@ func (m *Metrics) Watch(s Sources) {
 	m.counter("cluster_failed_total", "Messages to other nodes that Redis did not take.", &s.Cluster.Failed, nil)
 	m.counter("cluster_received_total", "Messages from other nodes.", &s.Cluster.Received, nil)
 	m.counter("cluster_ignored_total", "Messages from other nodes that came twice, or are of another version.", &s.Cluster.Ignored, nil)
+	const rejected = "Messages on Redis that were not believed. unsealed: not sealed with this cluster's secret, or for another channel; late: said over a minute ago, or in the future."
+	m.counter("cluster_rejected_total", rejected, &s.Cluster.Unsealed, prometheus.Labels{"reason": "unsealed"})
+	m.counter("cluster_rejected_total", rejected, &s.Cluster.Late, prometheus.Labels{"reason": "late"})
 	m.counter("cluster_dropped_total", "Messages to other nodes that the queue had no room for.", &s.Cluster.Dropped, nil)
 }
 

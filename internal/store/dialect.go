@@ -68,6 +68,7 @@ type words struct {
 	inList    string // meeting_id ‹…›, likewise
 	notInList string // node_id ‹…›, with the list as $1
 	now       string
+	database  []string // tells this database from a copy of it; the first that may be asked for
 
 	skipLocked string // of table e
 	claim      string // meeting e until the end of the transaction, without waiting; false if another node has it

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/rs/zerolog"
+
 	"signald/internal/store"
 	"signald/internal/testpg"
 )
@@ -72,5 +74,39 @@ func TestNodesTogetherKeepOneChain(t *testing.T) {
 	bad, err := nodes[0].VerifyAudit(ctx, func(_, n int64) { total = n })
 	if err != nil || bad != nil || total != 90 {
 		t.Errorf("%d rows, bad %+v, %v", total, bad, err)
+	}
+}
+
+// Also of a copy, as a dump of it or CREATE DATABASE makes: the deployments of both may share a Redis.
+func TestDatabasesHaveClusterSecretsOfTheirOwn(t *testing.T) {
+	ctx := context.Background()
+	template := testpg.Template{Prepare: func(t testing.TB, url string) {
+		s, err := store.Open(ctx, url, zerolog.Nop())
+		if err == nil {
+			err = s.Close()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}}
+	url := testpg.URL(t)
+	root := func(s *store.Store) string {
+		t.Helper()
+		c, err := s.Cluster(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(c.Root)
+	}
+	one := root(open(t, url))
+	if other := root(open(t, url)); other != one {
+		t.Error("two nodes of a database have two secrets")
+	}
+	seen := map[string]bool{one: true}
+	for range 2 {
+		seen[root(open(t, template.URL(t)))] = true
+	}
+	if len(seen) != 3 {
+		t.Errorf("%d secrets of 3 databases", len(seen))
 	}
 }

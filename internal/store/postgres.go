@@ -83,9 +83,13 @@ func migratePostgres(ctx context.Context, config *pgx.ConnConfig, log zerolog.Lo
 	return nil
 }
 
+const postgresOID = `(SELECT oid::text FROM pg_database WHERE datname = current_database())`
+
 func (p *postgres) words() words {
 	return words{
 		forUpdate: ` FOR UPDATE`, inList: `= ANY ($1)`, notInList: `<> ALL ($1)`, now: `clock_timestamp()`,
+		database: []string{postgresOID + ` || ' of ' || (SELECT system_identifier::text FROM pg_control_system())`, postgresOID},
+
 		skipLocked: ` FOR UPDATE OF e SKIP LOCKED`,
 		later:      `clock_timestamp() + make_interval(secs => $2)`,
 		age:        `extract(epoch FROM clock_timestamp() - at)::float8`,

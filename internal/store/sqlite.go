@@ -148,6 +148,7 @@ func (s *sqlite) words() words {
 		inList:    `IN (SELECT value FROM json_each($1))`,
 		notInList: `NOT IN (SELECT value FROM json_each($1))`,
 		now:       `CAST(unixepoch('subsec') * 1000000 AS INTEGER)`,
+		database:  []string{`''`}, // a file has one server
 		later:     `CAST((unixepoch('subsec') + $2) * 1000000 AS INTEGER)`,
 		age:       `(unixepoch('subsec') - at / 1e6)`,
 

@@ -45,6 +45,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store, only ...string) {
 		{"ReturningIsSeenByNobodyButItsToken", returningIsSeenByNobodyButItsToken},
 		{"MeetingGoesOnForOneThatReturns", meetingGoesOnForOneThatReturns},
 		{"NodesAreSeenWhenTheyRegister", nodesAreSeenWhenTheyRegister},
+		{"ClusterHasASecret", clusterHasASecret},
 
 		{"EventsSayWhatHappened", eventsSayWhatHappened},
 		{"EventsGoWithTheirChange", eventsGoWithTheirChange},
