@@ -36,7 +36,7 @@ func (s *server) joinCluster(ctx context.Context, node string, db observedStore)
 	if err != nil {
 		return nil, fmt.Errorf("read the cluster's secret from the database: %w", err)
 	}
-	s.clock = &databaseClock{read: db.Cluster}
+	s.clock = &databaseClock{read: db.Cluster, began: time.Now()}
 	s.clock.set(common.Now)
 	keys := cluster.NewKeys(common.Root, s.config.ClusterSecret...)
 	n, err := cluster.New(cluster.Options{
@@ -49,17 +49,19 @@ func (s *server) joinCluster(ctx context.Context, node string, db observedStore)
 	return n, nil
 }
 
-// databaseClock is the time by the database's clock, on which nodes agree though their own clocks may not.
+// databaseClock is the time by the database's clock, on which nodes agree though their own clocks may not. Between two
+// looks it goes on by this host's monotonic one, which nobody sets.
 type databaseClock struct {
 	read  func(context.Context) (store.Cluster, error)
-	ahead atomic.Int64 // of ours, ns
+	began time.Time
+	at    atomic.Int64 // the database's time when it began, ns
 }
 
 const readClockEvery = time.Minute
 
-func (c *databaseClock) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+func (c *databaseClock) now() time.Time { return time.Unix(0, c.at.Load()).Add(time.Since(c.began)) }
 
-func (c *databaseClock) set(now time.Time) { c.ahead.Store(int64(time.Until(now))) }
+func (c *databaseClock) set(now time.Time) { c.at.Store(now.UnixNano() - int64(time.Since(c.began))) }
 
 // look compares the clocks again.
 func (c *databaseClock) look(ctx context.Context) error {

@@ -2,12 +2,17 @@ package e2e
 
 import (
 	"net/http"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"signald/internal/client"
 	"signald/internal/fault"
+	"signald/internal/protocol"
 	"signald/internal/testredis"
 )
 
@@ -115,4 +120,76 @@ func TestClusterSecretIsRotatedWithoutASilence(t *testing.T) {
 	eventually(t, "the log of the strange secret", 10*time.Second, func() bool {
 		return strings.Contains(n[0].Log(), "not sealed with the cluster's secret") && strings.Contains(n[1].Log(), "not sealed with the cluster's secret")
 	})
+}
+
+// As during an update from a version whose messages nobody understands: each has a Redis of its own.
+func TestNodesThatDoNotHearEachOtherFollowTheDatabase(t *testing.T) {
+	t.Parallel()
+	n := clusterOf(t, 2)
+	n[1].Set("SIGNALD_REDIS_URL=" + testredis.New(t).URL)
+	for _, node := range n {
+		node.Start()
+	}
+	m := meeting(t, n[0], nil)
+	host := as(m, "a")
+	host.HostKey = m.HostKey
+	box := newInbox()
+	a, b := join(t, n[0], host, nil), join(t, n[1], as(m, "b"), box)
+	c := join(t, n[1], as(m, "c"), nil)
+	sees(t, a, map[string]string{"b": "online", "c": "online"})
+	sees(t, b, map[string]string{"a": "online", "c": "online"})
+	_, err := a.Signal(ctx(t), b.PeerID(), "bye", "", "")
+	wantCode(t, err, fault.Unavailable)
+	say(t, a, "hello")
+	box.hears(t, "hello")
+	moderate(t, a, protocol.Moderate{Action: "kick", PeerID: c.PeerID()})
+	sees(t, b, map[string]string{"a": "online"})
+}
+
+// What deploy/compose.yaml lets nodes do at Redis is what they need, and no more.
+func TestUserOfRedisInComposeIsEnough(t *testing.T) {
+	t.Parallel()
+	file, err := os.ReadFile("../../deploy/compose.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rule := regexp.MustCompile(`(?m)^ *user (default on .*)$`).FindSubmatch(file)
+	if rule == nil {
+		t.Fatal("no rule in compose.yaml")
+	}
+	server := testredis.New(t).URL
+	opts, err := redis.ParseURL(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin := redis.NewClient(opts)
+	t.Cleanup(func() { _ = admin.Close() })
+	if err := admin.Do(ctx(t), "ACL", "SETUSER", "operator", "on", ">pw", "~*", "&*", "+@all").Err(); err != nil {
+		t.Fatal(err)
+	}
+	words := []any{"ACL", "SETUSER"}
+	for _, word := range strings.Fields(strings.ReplaceAll(string(rule[1]), "${SIGNALD_REDIS_PASSWORD:?in .env}", "s3cret")) {
+		words = append(words, word)
+	}
+	if err := admin.Do(ctx(t), append(words, "resetpass", ">s3cret")...).Err(); err != nil {
+		t.Fatal(err)
+	}
+	url := strings.Replace(server, "redis://", "redis://:s3cret@", 1)
+	n := cluster(t, 2, "SIGNALD_REDIS_URL="+url)
+	m := meeting(t, n[0], nil)
+	a, b := join(t, n[0], as(m, "a"), nil), join(t, n[1], as(m, "b"), nil)
+	sees(t, a, map[string]string{"b": "online"})
+	if _, err := a.Signal(ctx(t), b.PeerID(), "bye", "", ""); err != nil {
+		t.Error(err)
+	}
+	if opts, err = redis.ParseURL(url); err != nil {
+		t.Fatal(err)
+	}
+	node := redis.NewClient(opts)
+	t.Cleanup(func() { _ = node.Close() })
+	for _, command := range [][]any{{"SET", "k", "v"}, {"KEYS", "*"}, {"PUBLISH", "other", "x"}, {"PUBSUB", "CHANNELS"}, {"MONITOR"}, {"CONFIG", "GET", "*"}, {"FLUSHALL"}} {
+		if err := node.Do(ctx(t), command...).Err(); err == nil || !strings.Contains(err.Error(), "NOPERM") {
+			t.Errorf("%v: %v", command, err)
+		}
+	}
 }
