@@ -43,7 +43,8 @@ var oldRows = []struct {
 		VALUES ('evt_1', 'meeting.created', 'k', 'Weekly', '', '', '', '', '', {then}, {then}, 1)`},
 
 	{4, "bans", `INSERT INTO bans (meeting_id, peer_id, kind, user_id, name, network, at, until) VALUES ('k', 'p_b', 'banned', 'b', 'B', '192.0.2.1', {then}, {later})`},
-	{4, "waiting", `INSERT INTO waiting VALUES ('w', 'k', {secret}, 'c', 'C', 'memo', 'CN', '192.0.2.1', 'waiting', {then}, 'n_1', 'c')`},
+	{4, "waiting", `INSERT INTO waiting (ticket_id, meeting_id, ticket_hash, user_id, name, memo, country, network, state, since, node_id, conn_id)
+		VALUES ('w', 'k', {secret}, 'c', 'C', 'memo', 'CN', '192.0.2.1', 'waiting', {then}, 'n_1', 'c')`},
 	{4, "admissions", `INSERT INTO admissions VALUES ('k', {secret}, {later})`},
 	{4, "attendance", `INSERT INTO attendance (peer_id, meeting_id, user_id, name, role, joined_at) VALUES ('p_a', 'k', 'a', 'A', 'guest', {then})`},
 
