@@ -39,7 +39,7 @@ func (s *session) servePoll(w http.ResponseWriter, r *http.Request) {
 		s.mu.Unlock()
 		refuseProtocol(w, errBadRequest)
 		return
-	case s.overdueLocked(time.Now()):
+	case s.silentLocked(time.Now()):
 		s.closeLocked(ReasonPingTimeout)
 		s.mu.Unlock()
 		refuseProtocol(w, errUnknownSession)

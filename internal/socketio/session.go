@@ -49,6 +49,7 @@ type session struct {
 	upgrading  bool   // a WebSocket is trying to take over: one at a time
 	posting    bool   // a POST is being handled
 	answering  bool   // a poll is being answered
+	extended   int    // how often the pong's deadline was put off
 	awaiting   bool   // a ping is out
 	closeCode  uint16 // what the WebSocket of a closing session is closed with
 	reason     Reason
@@ -111,6 +112,7 @@ func (s *session) start() {
 
 // tick is the session's one timer: connect timeout, ping and pong deadline.
 func (s *session) tick() {
+	unread := s.unread()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
@@ -124,6 +126,9 @@ func (s *session) tick() {
 		}
 		s.closeLocked(s.reason) // the client did not fetch what was sent to it
 		return
+	case s.overdueLocked(now) && unread && s.extended < maxExtensions:
+		s.extended++
+		s.pingAt = now.Add(s.srv.opts.PingTimeout / maxExtensions)
 	case s.overdueLocked(now):
 		s.closeLocked(ReasonPingTimeout)
 		return
@@ -140,11 +145,12 @@ func (s *session) tick() {
 // client in order, over polling and across an upgrade too.
 //
 // The pong's deadline counts from when the ping was due, as the client's own does. A timer that
-// fired late, on a busy machine, leaves the client half of the time at least.
+// fired late, on a busy machine, leaves a client that is connected half of the time at least.
 func (s *session) pingLocked(due, now time.Time) {
-	s.awaiting, s.pinged = true, s.sent
+	s.awaiting, s.pinged, s.extended = true, s.sent, 0
 	s.pingAt = due.Add(s.srv.opts.PingTimeout)
-	if least := now.Add(s.srv.opts.PingTimeout / 2); s.pingAt.Before(least) {
+	least := now.Add(s.srv.opts.PingTimeout / 2)
+	if connected := s.ws != nil || s.poll != nil; connected && s.pingAt.Before(least) {
 		s.pingAt = least
 	}
 	s.sendLocked(pingFrame)
@@ -153,6 +159,34 @@ func (s *session) pingLocked(due, now time.Time) {
 // overdueLocked reports whether a pong is missing.
 func (s *session) overdueLocked(now time.Time) bool {
 	return s.awaiting && !now.Before(s.pingAt)
+}
+
+// silentLocked reports whether a client that polls has been away for longer than a ping may go unanswered. The
+// timer that has to send the ping may be late itself.
+func (s *session) silentLocked(now time.Time) bool {
+	return s.overdueLocked(now) && !s.posting || !s.awaiting && !now.Before(s.pingAt.Add(s.srv.opts.PingTimeout))
+}
+
+// maxExtensions is how often the deadline of a pong is put off, by this part of PingTimeout each time, while
+// something of the client is not handled yet: its pong may be behind that.
+const maxExtensions = 4
+
+// unread reports whether the pong is overdue, and the client has sent something that is not handled yet.
+func (s *session) unread() bool {
+	s.mu.Lock()
+	overdue, posting, ws := s.overdueLocked(time.Now()), s.posting, s.ws
+	s.mu.Unlock()
+	if !overdue {
+		return false
+	}
+	if posting || ws != nil && ws.unread() {
+		return true
+	}
+	if s.handling.TryLock() {
+		s.handling.Unlock()
+		return false
+	}
+	return true
 }
 
 // reads says that the client has just taken a piece of something large. A ping behind it cannot

@@ -24,6 +24,9 @@ func (t *turn) begin() bool {
 	}
 }
 
+// taken reports whether somebody reads.
+func (t *turn) taken() bool { return t.state.Load() != nobodyReads }
+
 // end gives the turn back, or reports that there is something to look for.
 func (t *turn) end() bool {
 	if t.state.CompareAndSwap(someoneReads, nobodyReads) {

@@ -157,6 +157,51 @@ func TestSilentClientEndsByPingTimeout(t *testing.T) {
 	}
 }
 
+// Its pong is behind what the server is busy with. That is put up with for as long again as a pong may take.
+func TestClientWhosePongIsUnreadStaysForAWhile(t *testing.T) {
+	for _, busy := range []time.Duration{19 * time.Second, 39 * time.Second} { // from the moment of the ping on
+		opts := Options{PingInterval: 10 * time.Second, PingTimeout: 20 * time.Second, WriteTimeout: time.Hour, OnEvent: func(*Socket, *Event) { time.Sleep(10*time.Second + busy) }}
+		inVirtualTime(t, opts, func(t *testing.T, v *virtual) {
+			client := v.connect(t)
+			start := time.Now()
+			client.says(t, `42["takes long"]`)
+			ping, err := client.read() // unanswered
+			must(t, err)
+			equal(t, "ping", ping, "2")
+			equal(t, "pinged after", time.Since(start), 10*time.Second)
+			raw := client.conn.NetConn()
+			must(t, raw.SetWriteDeadline(time.Time{}))
+			go func() { _, _ = raw.Write(maskedFrame(opText, []byte("3"))) }() // is not read before the handler has returned
+			time.Sleep(42 * time.Second)
+			equal(t, fmt.Sprintf("sessions after it was busy for %s", busy), v.Count(), 1)
+		})
+	}
+}
+
+// The client counts from when the ping was due, and so does the server, though nothing carries it.
+func TestClientThatDoesNotPollIsGoneInTimeWhateverTheTimerDoes(t *testing.T) {
+	inVirtualTime(t, Options{PingInterval: 25 * time.Second, PingTimeout: 20 * time.Second}, func(t *testing.T, v *virtual) {
+		p := v.poller(t)
+		p.posts(t, "40")
+		p.gets(t)
+		session := v.session(t, p.sid)
+		session.mu.Lock()
+		session.timer.Stop() // as late as can be
+		session.mu.Unlock()
+		time.Sleep(45 * time.Second)
+		status, _ := p.get(t)
+		equal(t, "status", status, http.StatusBadRequest)
+		equal(t, "reason", <-v.ended, ReasonPingTimeout)
+	})
+}
+
+func (v *virtual) session(t *testing.T, sid string) *session {
+	t.Helper()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.sessions[sid]
+}
+
 func TestClientThatAnswersPingsStays(t *testing.T) {
 	inVirtualTime(t, Options{PingInterval: patience / 2}, func(t *testing.T, v *virtual) {
 		c := v.connect(t)

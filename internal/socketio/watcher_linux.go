@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // A watcher tells which WebSockets have something to read and has them read by
@@ -164,6 +166,16 @@ func (w *watcher) read(c *wsConn) {
 		}
 		w.idle.Add(-1)
 	}
+}
+
+// unread reports whether something has come that nobody has read.
+func (c *wsConn) unread() bool {
+	if c.raw == nil {
+		return false
+	}
+	waits := 0
+	err := c.raw.Control(func(fd uintptr) { waits, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
+	return err == nil && waits > 0 || c.turn.taken()
 }
 
 func (c *wsConn) readInto(from *source) error {

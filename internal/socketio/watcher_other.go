@@ -15,6 +15,8 @@ func BelowTLS(c net.Conn) net.Conn { return c }
 
 func watchable(net.Conn) syscall.RawConn { return nil }
 
+func (*wsConn) unread() bool { return false }
+
 func newWatcher() *watcher           { return nil }
 func (*watcher) watch(*wsConn) error { return nil }
 func (*watcher) forget(*wsConn)      {}

@@ -191,3 +191,22 @@ func TestWebSocketsEndWithACode(t *testing.T) {
 		equal(t, "reason", receive(t, "OnDisconnect", ended), ReasonTransportClose)
 	})
 }
+
+func TestConnectionKnowsWhatNobodyHasRead(t *testing.T) {
+	entered, release := make(chan *Socket, 10), make(chan struct{})
+	_, base := serve(t, Options{OnEvent: func(s *Socket, _ *Event) { entered <- s; <-release }})
+	c := mustConnect(t, base)
+	c.says(t, `42["takes long"]`)
+	ws := receive(t, "the event", entered).session.ws
+	if ws.raw == nil {
+		close(release)
+		t.Skip("a goroutine reads")
+	}
+	if !ws.unread() {
+		t.Error("nothing is unread while an event is handled")
+	}
+	c.says(t, `42["waits"]`)
+	close(release)
+	receive(t, "the next event", entered)
+	eventually(t, "all is read", func() bool { return !ws.unread() })
+}
