@@ -1,6 +1,9 @@
 package main
 
 import (
+	"net/netip"
+	"time"
+
 	"signald/internal/limits"
 	"signald/internal/signaling"
 	"signald/internal/socketio"
@@ -36,6 +39,30 @@ func (c *Config) lines() *limits.Sample {
 		return nil
 	}
 	return limits.NewSample(signaling.Lines)
+}
+
+// Wrong secrets. What people choose is guessed at as slowly as this: 1,000 times an hour at most.
+var (
+	guessesRule = limits.GuessRule{ // at keys and passwords
+		Network:  limits.Rate{PerSecond: 1 / 4.5, Burst: 20},
+		Site:     limits.Rate{PerSecond: 1 / 4.5, Burst: 200},
+		Patience: 4750 * time.Millisecond,
+	}
+	loginsRule = limits.GuessRule{ // at the admin's token
+		Network:  limits.Rate{PerSecond: 0.1, Burst: 10},
+		Site:     limits.Rate{PerSecond: 0.1, Burst: 40},
+		Patience: 10500 * time.Millisecond,
+	}
+)
+
+// guesses makes a limit of guesses, unless there are to be none.
+func (c *Config) guesses(r limits.GuessRule, tell func(ip netip.Addr, subject string)) *limits.Guesses {
+	if c.RateLimits == "off" {
+		return nil
+	}
+	g := limits.NewGuesses(r)
+	g.Tell = tell
+	return g
 }
 
 // limit makes a limit of this node, unless there are to be none.

@@ -24,7 +24,7 @@ type nodes interface {
 	Watch(meetingID string) <-chan struct{}
 	Unwatch(meetingID string)
 	Sockets(ip netip.Prefix, n int)
-	Guessed(ip netip.Addr)
+	Guessed(ip netip.Addr, subject string)
 	FailedLogin(ip netip.Addr)
 	Up() bool
 	Run(context.Context, cluster.Handler)
@@ -94,6 +94,6 @@ func (f fromOthers) Handover(meetingID, peerID, node string, rev int64) rooms.He
 }
 
 func (f fromOthers) Sockets(node string, ip netip.Prefix, n int) { f.elsewhere.Note(node, ip, n) }
-func (f fromOthers) Guessed(ip netip.Addr)                       { f.guesses.TakeQuietly(ip) }
-func (f fromOthers) FailedLogin(ip netip.Addr)                   { f.logins.TakeQuietly(ip) }
+func (f fromOthers) Guessed(ip netip.Addr, subject string)       { f.guesses.Charge(ip, subject) }
+func (f fromOthers) FailedLogin(ip netip.Addr)                   { f.logins.Charge(ip, "") }
 func (f fromOthers) Missed()                                     { f.participants.Missed() }

@@ -52,8 +52,8 @@ type server struct {
 	rooms        *rooms.Rooms
 	participants *participants.Service
 	calls        *calls.Service
-	guesses      *limits.PerIP
-	logins       *limits.PerIP
+	guesses      *limits.Guesses
+	logins       *limits.Guesses
 	elsewhere    *limits.Elsewhere
 	sockets      *socketio.Server
 	tls          *tls.Config   // nil: plain HTTP
@@ -113,11 +113,13 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 		}
 	}
 	s.others = others
+	s.guesses = c.guesses(guessesRule, others.Guessed)
+	s.logins = c.guesses(loginsRule, func(ip netip.Addr, _ string) { others.FailedLogin(ip) })
 	s.rooms = rooms.New(signaling.Encoder{}, participants.Loader(db), rooms.Options{
 		NodeID: node, Watch: others.Watch, Unwatch: others.Unwatch, Spoken: chat.Spoken(db, signaling.Marshaled),
 	})
 	s.participants = participants.New(db, s.rooms, participants.Options{
-		NodeID: node, Alone: c.RedisURL == "", Cluster: others, Grace: c.Grace, Passwords: passwords, Log: log,
+		NodeID: node, Alone: c.RedisURL == "", Cluster: others, Grace: c.Grace, Passwords: passwords, Guesses: s.guesses, Log: log,
 		Country: func(ip netip.Addr) string { return s.places.Lookup(ip).Country },
 	})
 	if err := s.participants.Register(ctx); err != nil {
@@ -132,17 +134,6 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 	if err != nil {
 		return nil, err
 	}
-	limit := func(perSecond float64, burst int) *limits.PerIP {
-		if c.RateLimits == "off" {
-			perSecond = 0
-		}
-		return limits.NewPerIP(perSecond, burst)
-	}
-	s.guesses = limit(0.2, 20) // failed guesses at keys and passwords
-	s.guesses.Tell = others.Guessed
-	s.logins = limit(0.1, 10) // failed tokens of the admin
-	s.logins.Tell = others.FailedLogin
-
 	s.calls = calls.New(node, others, c.limit(calls.Invites))
 	hub := signaling.New(s.participants, db, signaling.Options{
 		Server: "signald/" + version, Node: node, Epoch: randomName(),

@@ -45,8 +45,8 @@ type Handler interface {
 	Handover(meetingID, peerID, node string, rev int64) rooms.Held
 	// Sockets notes how many sockets an address has at another node.
 	Sockets(node string, ip netip.Prefix, n int)
-	// Guessed notes a failed guess of an address at another node.
-	Guessed(ip netip.Addr)
+	// Guessed notes a failed guess of an address at another node, and at what.
+	Guessed(ip netip.Addr, subject string)
 	// FailedLogin notes an admin's token that was wrong, from an address, at another node.
 	FailedLogin(ip netip.Addr)
 	// Missed says that messages may have been lost: rosters are to be compared with
@@ -114,7 +114,7 @@ func (Alone) Handover(context.Context, string, string, string, int64) (rooms.Hel
 func (Alone) Sockets(netip.Prefix, int) {}
 
 // Guessed does nothing.
-func (Alone) Guessed(netip.Addr) {}
+func (Alone) Guessed(netip.Addr, string) {}
 
 // FailedLogin does nothing.
 func (Alone) FailedLogin(netip.Addr) {}

@@ -64,7 +64,7 @@ func (r *recorder) Handover(meeting, peer, node string, rev int64) rooms.Held {
 }
 
 func (r *recorder) Sockets(node string, ip netip.Prefix, n int) { r.add("%s: %d of %s", node, n, ip) }
-func (r *recorder) Guessed(ip netip.Addr)                       { r.add("guess of %s", ip) }
+func (r *recorder) Guessed(ip netip.Addr, subject string)       { r.add("guess of %s at %s", ip, subject) }
 func (r *recorder) FailedLogin(ip netip.Addr)                   { r.add("login of %s", ip) }
 func (r *recorder) Missed()                                     { r.add("missed") }
 
@@ -267,9 +267,9 @@ func TestLimitsAreToldToAll(t *testing.T) {
 	a, _ := start(t, url, "a")
 	_, b := start(t, url, "b")
 	a.Sockets(netip.MustParsePrefix("192.0.2.1/32"), 3)
-	a.Guessed(netip.MustParseAddr("2001:db8::1"))
+	a.Guessed(netip.MustParseAddr("2001:db8::1"), "x")
 	b.await(t, "a: 3 of 192.0.2.1/32")
-	b.await(t, "guess of 2001:db8::1")
+	b.await(t, "guess of 2001:db8::1 at x")
 	a.FailedLogin(netip.MustParseAddr("192.0.2.2"))
 	b.await(t, "login of 192.0.2.2")
 }

@@ -127,7 +127,7 @@ func (n *Node) dispatch(m *message) {
 		}
 	case kindGuessed:
 		if ip, err := netip.ParseAddr(m.IP); err == nil {
-			n.handler.Guessed(ip)
+			n.handler.Guessed(ip, m.Meeting)
 		}
 	case kindLogin:
 		if ip, err := netip.ParseAddr(m.IP); err == nil {

@@ -476,9 +476,9 @@ func (n *Node) Sockets(ip netip.Prefix, count int) {
 	n.say(n.all, &message{Kind: kindSockets, IP: ip.String(), Count: count}, nil)
 }
 
-// Guessed tells the other nodes of a failed guess.
-func (n *Node) Guessed(ip netip.Addr) {
-	n.say(n.all, &message{Kind: kindGuessed, IP: ip.String()}, nil)
+// Guessed tells the other nodes of a failed guess, and at what.
+func (n *Node) Guessed(ip netip.Addr, subject string) {
+	n.say(n.all, &message{Kind: kindGuessed, IP: ip.String(), Meeting: subject}, nil)
 }
 
 // FailedLogin tells the other nodes of an admin's token that was wrong.

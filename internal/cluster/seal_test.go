@@ -153,7 +153,7 @@ func TestReplayedMessagesDoNothing(t *testing.T) {
 	tapped := s.listen()
 	a.Announce(t.Context(), "m", joined(1, "p"))
 	a.Hint("m", rooms.Speech{From: "p", Frame: []byte("typing")})
-	a.Guessed(netip.MustParseAddr("192.0.2.1"))
+	a.Guessed(netip.MustParseAddr("192.0.2.1"), "x")
 	a.FailedLogin(netip.MustParseAddr("192.0.2.1"))
 	a.Sockets(netip.MustParsePrefix("192.0.2.1/32"), 3)
 	a.Tell("b", []byte("ring"))
@@ -272,7 +272,7 @@ func TestClustersOnOneRedisHearNothingOfEachOther(t *testing.T) {
 	a.Report("m", pairs.Report{From: "p"})
 	a.Tell("", []byte("to all"))
 	a.Sockets(netip.MustParsePrefix("192.0.2.1/32"), 3)
-	a.Guessed(netip.MustParseAddr("192.0.2.1"))
+	a.Guessed(netip.MustParseAddr("192.0.2.1"), "x")
 	if got := <-relay(a, "b", Signal{MeetingID: "m"}); !errors.Is(got.err, ErrNobody) {
 		t.Errorf("the other cluster's node of that name was reached: %+v", got)
 	}
@@ -303,7 +303,7 @@ func TestRedisLearnsNeitherKeysNorWhatIsSaid(t *testing.T) {
 	a.Announce(t.Context(), key, []rooms.Change{{Rev: 2, Kind: rooms.Spoken, Speech: &rooms.Speech{From: "p_peer", Frame: []byte("the chat's text")}}})
 	a.Hint(key, rooms.Speech{From: "p_peer", Frame: []byte("a hint's text")})
 	a.Report(key, pairs.Report{From: "p_peer"})
-	a.Guessed(netip.MustParseAddr("192.0.2.77"))
+	a.Guessed(netip.MustParseAddr("192.0.2.77"), "x")
 	a.Sockets(netip.MustParsePrefix("192.0.2.77/32"), 3)
 	a.Tell("", []byte("a ring's text"))
 	heard.held = [][]byte{[]byte("what was held")}

@@ -573,7 +573,7 @@ func TestParallelGuessesAtKeysGetNoFurther(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if most := 20 + int64(time.Since(began)/(5*time.Second)); guessed.Load() < 20 || guessed.Load() > most || guessed.Load()+refused.Load() != 60 {
+	if most := 20 + int64(time.Since(began)/(4500*time.Millisecond)); guessed.Load() < 20 || guessed.Load() > most || guessed.Load()+refused.Load() != 60 {
 		t.Errorf("%d guessed, %d refused; want 20 to %d", guessed.Load(), refused.Load(), most)
 	}
 }

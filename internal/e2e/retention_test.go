@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"fmt"
 	"net/http"
 	"slices"
 	"testing"
@@ -185,30 +184,6 @@ func TestAfterTheRetentionNothingOfTheChatIsThere(t *testing.T) {
 			t.Errorf("past seats %q, read %q", back.Joined().PastPeerIDs, got)
 		}
 	})
-}
-
-func TestGuessingAPastTokenIsThrottled(t *testing.T) {
-	n := testnode.Start(t, "SIGNALD_RATE_LIMITS=on")
-	m := meeting(t, n, map[string]any{"retention_s": 3600})
-	began := time.Now()
-	guessed := 0
-	for i := range 60 {
-		j := as(m, "a")
-		j.PastToken = fmt.Sprint("rt_guess-", i)
-		p, err := client.Join(ctx(t), n.URL, j, client.Handlers{}, client.Options{})
-		if fault.CodeOf(err) == fault.RateLimited {
-			continue
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		guessed++
-		leaveAll(t, p)
-		p.Conn().Kill()
-	}
-	if most := 20 + int(time.Since(began)/(5*time.Second)); guessed < 20 || guessed > most {
-		t.Errorf("%d guessed, want 20 to %d", guessed, most)
-	}
 }
 
 func TestEndedMeetingKeepsNoMessage(t *testing.T) {

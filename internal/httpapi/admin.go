@@ -91,9 +91,9 @@ func (a *API) admin(r *http.Request) error {
 
 // adminByToken compares a token, and counts and records it if it is wrong.
 func (a *API) adminByToken(r *http.Request, token string) error {
-	guess, wait, ok := a.opts.Logins.Guess(r.Context(), a.opts.ClientIP(r))
-	if !ok {
-		return limited(wait, false)
+	guess, err := a.guess(r, a.opts.Logins)
+	if err != nil {
+		return err
 	}
 	fits, err := a.opts.Admin.Is(r.Context(), a.opts.ClientIP(r), token)
 	guess.Settle(err == nil && !fits)

@@ -11,7 +11,6 @@ import (
 	"signald/internal/admin"
 	"signald/internal/audit"
 	"signald/internal/httpapi"
-	"signald/internal/limits"
 	"signald/internal/password"
 	"signald/internal/store"
 )
@@ -94,7 +93,7 @@ func TestPagesOfOtherSitesCannotUseTheSession(t *testing.T) {
 }
 
 func TestFailedLoginsAreThrottledAndRecorded(t *testing.T) {
-	s := onSQLite(t, func(o *httpapi.Options) { o.Logins = limits.NewPerIP(0.001, 3) })
+	s := onSQLite(t, func(o *httpapi.Options) { o.Logins = guesses(3) })
 	cookie, _ := s.login(t, loginWith(adminToken))
 	for i := range 3 {
 		s.want(t, loginWith(fmt.Sprint("guess-", i)).with("User-Agent", "guesser"), 401, "unauthorized")

@@ -80,15 +80,9 @@ func attachment(w http.ResponseWriter, media, name string) {
 	w.Header().Set("Content-Disposition", `attachment; filename="`+name+`"`)
 }
 
-// hostOf lets through who shows a credential of the meeting's host. Failed ones
-// count as guesses.
+// hostOf lets through who shows a credential of the meeting's host: 128 random bits, at which nobody
+// guesses. Whether there is such a meeting is not told.
 func (a *API) hostOf(r *http.Request) (meetingID string, err error) {
-	guess, wait, ok := a.opts.Guesses.Guess(r.Context(), a.opts.ClientIP(r))
-	if !ok {
-		return "", limited(wait, false)
-	}
-	failed := false
-	defer func() { guess.Settle(failed) }()
 	secret := bearer(r)
 	if secret == "" {
 		return "", fault.New(fault.Unauthorized)
@@ -100,9 +94,6 @@ func (a *API) hostOf(r *http.Request) (meetingID string, err error) {
 	switch fault.CodeOf(err) {
 	case fault.InvalidPayload, fault.MeetingNotFound: // nobody is host of what is not there
 		err = fault.New(fault.Unauthorized)
-		fallthrough
-	case fault.Unauthorized, fault.Forbidden:
-		failed = true
 	}
 	return key.MeetingID, err
 }

@@ -16,7 +16,6 @@ import (
 
 	"signald/internal/admin"
 	"signald/internal/httpapi"
-	"signald/internal/limits"
 	"signald/internal/password"
 	"signald/internal/store"
 )
@@ -82,7 +81,7 @@ func TestWithoutAnAdminTokenNobodyIsAdmin(t *testing.T) {
 }
 
 func TestWrongAdminTokensAreThrottled(t *testing.T) {
-	s := onSQLite(t, func(o *httpapi.Options) { o.Logins = limits.NewPerIP(0.001, 10) })
+	s := onSQLite(t, func(o *httpapi.Options) { o.Logins = guesses(10) })
 	for range 20 { // no credential is no guess, and the right one none either
 		s.want(t, get("/api/v1/admin/audit"), 401, "unauthorized")
 		s.audit(t, "")

@@ -76,8 +76,8 @@ type Options struct {
 	Trusted     func(*http.Request) bool // whether X-Forwarded headers of this request are believed
 	Requests    *limits.Limit            // nil: no bound
 	Creations   *limits.Limit
-	Guesses     *limits.PerIP
-	Logins      *limits.PerIP // failed admin tokens
+	Guesses     *limits.Guesses // at meetings' keys
+	Logins      *limits.Guesses // at the admin's token
 	Passwords   *password.Hasher
 	Draining    func() bool
 	Refusing    func() bool // connections cannot be accepted; may be nil

@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -30,7 +29,7 @@ func (a *API) meetingRoutes() []route {
 		handler: a.json(a.createMeeting),
 	}, {
 		method: "GET", path: "/api/v1/meetings/{id}", name: "getMeeting", summary: "Whether there is a meeting with this key.",
-		about:   "Failed guesses are counted for each address, together with those of joins.",
+		about:   "Wrong keys that can be guessed are counted for each address, together with those of joins and creations.",
 		answers: answers{http.StatusOK: meetingInfo{}},
 		errors:  []fault.Code{fault.RateLimited, fault.MeetingNotFound, fault.MeetingEnded},
 		handler: a.json(a.getMeeting),
@@ -126,14 +125,38 @@ func (a *API) createMeeting(r *http.Request) (int, any, error) {
 	if n.MeetingID == "" && again != "" {
 		n.MeetingID = derivedMeetingKey(again)
 	}
-	row, err := a.newRow(r.Context(), ip, &n)
+	row, err := a.newRow(&n)
 	if err != nil {
 		return 0, nil, err
 	}
+	guess, err := a.guessKey(r, row.ID) // that it is taken is what a guesser wants to know
+	if err != nil {
+		return 0, nil, err
+	}
+	wrong := false
+	defer func() { guess.Settle(wrong) }()
+	status, created, err := a.create(r, row, &n, again)
+	wrong = fault.CodeOf(err) == fault.MeetingExists
+	return status, created, err
+}
+
+// create creates the meeting of a row.
+func (a *API) create(r *http.Request, row store.NewMeeting, n *newMeeting, again string) (int, any, error) {
+	ip := a.opts.ClientIP(r)
 	hostKey := participants.NewHostKey(again)
 	row.HostKeyHash = participants.HashSecret(hostKey)
 	row.CreatorIP, row.UserAgent = a.opts.Privacy.Of(ip), userAgent(r)
 	a.locate(&row, ip)
+	if n.Password != "" {
+		if _, _, _, err := a.store.Meeting(r.Context(), row.ID); err == nil { // before the hash, which is expensive
+			return a.createdBefore(r, row, again != "", hostKey)
+		}
+		hash, err := a.opts.Passwords.Hash(r.Context(), ip, n.Password)
+		if err != nil {
+			return 0, nil, err
+		}
+		row.PasswordHash = hash
+	}
 
 	m, err := a.store.CreateMeeting(r.Context(), row)
 	switch {
@@ -166,12 +189,12 @@ func (a *API) createdBefore(r *http.Request, row store.NewMeeting, again bool, h
 }
 
 // newRow checks the request and fills in the defaults.
-func (a *API) newRow(ctx context.Context, ip netip.Addr, n *newMeeting) (store.NewMeeting, error) {
+func (a *API) newRow(n *newMeeting) (store.NewMeeting, error) {
 	texts := protocol.Meta{MeetingID: n.MeetingID, Name: n.Name, Password: n.Password}
 	if err := texts.Validate(); err != nil {
 		return store.NewMeeting{}, err
 	}
-	n.MeetingID, n.Name = texts.MeetingID, texts.Name
+	n.MeetingID, n.Name, n.Password = texts.MeetingID, texts.Name, texts.Password
 	switch n.MeetingID {
 	case "":
 		n.MeetingID = newMeetingKey()
@@ -210,13 +233,6 @@ func (a *API) newRow(ctx context.Context, ip netip.Addr, n *newMeeting) (store.N
 		return row, fault.Invalid("retention_s", "retention_s is a number of seconds, at most 90 days.")
 	}
 	row.Policy.Attendance, row.Retention = n.Attendance, time.Duration(n.Retention)*time.Second
-	if n.Password != "" {
-		hash, err := a.opts.Passwords.Hash(ctx, ip, texts.Password)
-		if err != nil {
-			return row, err
-		}
-		row.PasswordHash = hash
-	}
 	return row, nil
 }
 
@@ -262,10 +278,9 @@ func cut(s string, n int) string {
 	return strings.ToValidUTF8(s[:n], "")
 }
 
-// newMeetingKey is 100 random bits in Crockford's base 32, which people can read
-// to each other.
+// newMeetingKey is 100 random bits.
 func newMeetingKey() string {
-	b := make([]byte, keyLength)
+	b := make([]byte, protocol.KeyLength)
 	_, _ = rand.Read(b) // never fails, says its documentation
 	return keyOf(b)
 }
@@ -274,17 +289,13 @@ func newMeetingKey() string {
 func derivedMeetingKey(again string) string {
 	m := hmac.New(sha256.New, []byte(again))
 	m.Write([]byte("meeting key"))
-	return keyOf(m.Sum(nil)[:keyLength])
+	return keyOf(m.Sum(nil)[:protocol.KeyLength])
 }
 
-// keyLength is how many characters a key has that nobody chose, of five random bits each.
-const keyLength = 20
-
 func keyOf(random []byte) string {
-	const alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
 	key := make([]byte, len(random))
 	for i, b := range random {
-		key[i] = alphabet[b&31]
+		key[i] = protocol.KeyAlphabet[b&31]
 	}
 	return string(key)
 }
@@ -311,22 +322,20 @@ func userAgent(r *http.Request) string { return cut(strings.ToValidUTF8(r.UserAg
 
 // getMeeting tells whether there is such a meeting, and nothing of its audit.
 func (a *API) getMeeting(r *http.Request) (int, any, error) {
-	ip := a.opts.ClientIP(r)
-	guess, wait, ok := a.opts.Guesses.Guess(r.Context(), ip)
-	if !ok {
-		return 0, nil, limited(wait, false)
-	}
-	failed := false
-	defer func() { guess.Settle(failed) }()
 	key := protocol.Meta{MeetingID: r.PathValue("id")}
 	if key.Validate() != nil { // no meeting has such a key
-		failed = true
 		return 0, nil, fault.New(fault.MeetingNotFound)
 	}
+	guess, err := a.guessKey(r, key.MeetingID)
+	if err != nil {
+		return 0, nil, err
+	}
+	wrong := false
+	defer func() { guess.Settle(wrong) }()
 	_, st, n, err := a.store.Meeting(r.Context(), key.MeetingID)
 	switch {
 	case errors.Is(err, store.ErrMeetingNotFound):
-		failed = true
+		wrong = true
 		return 0, nil, fault.New(fault.MeetingNotFound)
 	case err != nil:
 		return 0, nil, translate(err)

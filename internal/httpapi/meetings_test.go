@@ -298,8 +298,8 @@ func TestMeetingWithoutANameIsCalledByItsCreatorsAddressInTheAuditAlone(t *testi
 }
 
 func TestGuessingIsThrottledPerAddress(t *testing.T) {
-	s := onSQLite(t, func(o *httpapi.Options) { o.Guesses = limits.NewPerIP(0.001, 20) })
-	key := s.create(t, "")
+	s := onSQLite(t, func(o *httpapi.Options) { o.Guesses = guesses(20) })
+	key, short := s.create(t, ""), s.create(t, `{"meeting_id":"short"}`)
 	statuses := map[int]int{}
 	for i := range 1000 {
 		got := s.do(t, get(fmt.Sprintf("/api/v1/meetings/guess-%d", i)))
@@ -311,9 +311,14 @@ func TestGuessingIsThrottledPerAddress(t *testing.T) {
 	if statuses[404] != 20 || statuses[429] != 980 {
 		t.Errorf("%v", statuses)
 	}
-	s.want(t, get("/api/v1/meetings/"+key), 429, "rate_limited") // nor does a hit help
+	s.want(t, get("/api/v1/meetings/"+short), 429, "rate_limited")                         // or guessing would go on
+	s.want(t, post("/api/v1/meetings", `{"meeting_id":"short"}`), 429, "rate_limited")     // likewise
+	s.want(t, get("/api/v1/meetings/"+key), 200, "")                                       // of this nobody makes guesses
+	s.want(t, get("/api/v1/meetings/0123456789abcdefghjk"), 404, "meeting_not_found")      // nor finds one
+	s.want(t, post("/api/v1/meetings", `{"meeting_id":"`+key+`"}`), 409, "meeting_exists") // nor at creating
+	s.create(t, "")
 	for range 100 {
-		s.want(t, get("/api/v1/meetings/"+key).by("203.0.113.9:1"), 200, "")
+		s.want(t, get("/api/v1/meetings/"+short).by("203.0.113.9:1"), 200, "")
 	}
 	s.want(t, get("/api/v1/meetings/"+strings.Repeat("%00", 5)).by("203.0.113.9:1"), 404, "meeting_not_found")
 	s.want(t, get("/api/v1/meetings/"+strings.Repeat("x", 3000)).by("203.0.113.9:1"), 404, "meeting_not_found")
@@ -326,9 +331,24 @@ func TestGuessingIsThrottledPerAddress(t *testing.T) {
 	s.want(t, get("/api/v1/meetings/no").via("203.0.113.51"), 404, "meeting_not_found")
 }
 
+func TestCreatingWithATakenKeyIsAGuess(t *testing.T) {
+	s := onSQLite(t, func(o *httpapi.Options) { o.Guesses = guesses(20) })
+	s.create(t, `{"meeting_id":"taken"}`)
+	for i := range 60 {
+		s.create(t, fmt.Sprintf(`{"meeting_id":"free %d"}`, i)) // costs no guess
+	}
+	taken := post("/api/v1/meetings", `{"meeting_id":"taken","password":"x"}`)
+	for range 20 {
+		s.want(t, taken, 409, "meeting_exists")
+	}
+	s.want(t, taken, 429, "rate_limited")
+	s.want(t, get("/api/v1/meetings/none"), 429, "rate_limited")
+	s.want(t, taken.by("203.0.113.9:1"), 409, "meeting_exists")
+}
+
 func TestParallelGuessesGetNoFurther(t *testing.T) {
 	s := onSQLite(t, func(o *httpapi.Options) {
-		o.Guesses, o.Logins = limits.NewPerIP(0.001, 20), limits.NewPerIP(0.001, 10)
+		o.Guesses, o.Logins = guesses(20), guesses(10)
 	})
 	for path, want := range map[string]struct{ status, tries int }{
 		"/api/v1/meetings/no":     {404, 20},

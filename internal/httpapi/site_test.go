@@ -63,6 +63,12 @@ func onBoth(t *testing.T, test func(*testing.T, *site)) {
 }
 
 // onSQLite is for what the kind of store does not matter to.
+// guesses is a limit that allows so many wrong guesses, and next to no more.
+func guesses(burst float64) *limits.Guesses {
+	rate := limits.Rate{PerSecond: 0.001, Burst: burst}
+	return limits.NewGuesses(limits.GuessRule{Network: rate, Site: rate})
+}
+
 func onSQLite(t *testing.T, change func(*httpapi.Options)) *site {
 	t.Helper()
 	return open(t, databases["SQLite"](t), change)
@@ -102,7 +108,6 @@ func open(t testing.TB, url string, change func(*httpapi.Options)) *site {
 
 	room := rooms.New(signaling.Encoder{}, participants.Loader(s.store), rooms.Options{NodeID: "n_test"})
 	s.participants = participants.New(s.store, room, participants.Options{NodeID: "n_test", Alone: true, Grace: time.Minute, Log: zerolog.Nop()})
-	off := limits.NewPerIP(0, 1)
 	credential := admin.New(adminToken, password.NewFast())
 	var page fs.FS = thePage
 	opts := httpapi.Options{
@@ -112,9 +117,9 @@ func open(t testing.TB, url string, change func(*httpapi.Options)) *site {
 			STUN: []string{"stun:stun.example.org"}, TURN: []string{"turn:turn.example.org"}, Secret: "turn-secret", TTL: time.Hour,
 		},
 		AllowOrigin: allow, ClientIP: clientIP,
-		Trusted: func(r *http.Request) bool { return clientip.ViaProxy(r, trusted) },
-		Guesses: off, Logins: off, Passwords: password.NewFast(),
-		Draining: s.draining.Load, Log: log,
+		Trusted:   func(r *http.Request) bool { return clientip.ViaProxy(r, trusted) },
+		Passwords: password.NewFast(),
+		Draining:  s.draining.Load, Log: log,
 	}
 	if change != nil {
 		change(&opts)
@@ -125,7 +130,7 @@ func open(t testing.TB, url string, change func(*httpapi.Options)) *site {
 	s.basePath = opts.BasePath
 	hub := signaling.New(s.participants, s.store, signaling.Options{
 		Server: "signald/test", PingInterval: 5 * time.Second, PingTimeout: 5 * time.Second, Grace: time.Minute,
-		MaxMessage: 128 << 10, MaxPeers: 8, ICE: opts.ICE, Guesses: off, Log: zerolog.Nop(),
+		MaxMessage: 128 << 10, MaxPeers: 8, ICE: opts.ICE, Log: zerolog.Nop(),
 	})
 	sockets := socketio.New(socketio.Options{
 		AllowOrigin: allow, ClientIP: clientIP,

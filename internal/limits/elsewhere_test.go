@@ -2,7 +2,6 @@ package limits_test
 
 import (
 	"net/netip"
-	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,25 +34,4 @@ func TestSocketsElsewhereAreWhatNodesRepeat(t *testing.T) {
 		e.Note("n_2", a, 0)
 		expect("after the last has gone", 0, 0)
 	})
-}
-
-func TestOtherNodesAreToldOfTokensTakenHere(t *testing.T) {
-	p := limits.NewPerIP(0.001, 2)
-	var told []netip.Addr
-	p.Tell = func(ip netip.Addr) { told = append(told, ip) }
-	p.TakeQuietly(someone) // another node's: it would go round for ever
-	p.Take(someone)
-	p.Take(someone) // refused
-	if !slices.Equal(told, []netip.Addr{someone}) {
-		t.Errorf("told of %v, want the one that was taken here", told)
-	}
-	if guess(p, true) {
-		t.Error("what another node told does not count")
-	}
-	off := limits.NewPerIP(0, 1)
-	off.Tell = p.Tell
-	off.Take(someone)
-	if len(told) != 1 {
-		t.Error("told though off")
-	}
 }

@@ -6,3 +6,10 @@ func (p *PerIP) Known() int {
 	defer p.mu.Unlock()
 	return len(p.buckets)
 }
+
+// Held is how many lines are remembered, and how many attempts wait in them.
+func (g *Guesses) Held() (lines, waiting int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.lines), g.waiting
+}

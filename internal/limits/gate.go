@@ -21,8 +21,8 @@ type Gate struct {
 
 // Bounds on what waits at a gate.
 const (
-	queuePerNetwork = 16
-	queueInAll      = 256
+	queuePerNetwork = 128 // an office comes back at once
+	queueInAll      = 1024
 )
 
 // ErrBusy means that too many computations wait already.

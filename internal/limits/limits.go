@@ -7,32 +7,24 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"signald/internal/netid"
 )
 
 // PerIP is a token bucket for each address, an IPv6 /64 counting as one.
 type PerIP struct {
 	perSecond float64
 	burst     int
-	// Tell, if set before use, is told of every token taken here, for other nodes to
-	// take one too. It must not block.
-	Tell func(netip.Addr)
 
 	mu      sync.Mutex
-	buckets map[netip.Prefix]*bucket
+	buckets map[netip.Prefix]*rate.Limiter
 	swept   time.Time
-}
-
-// bucket belongs to who holds PerIP.mu.
-type bucket struct {
-	*rate.Limiter
-	guesses int           // under way
-	settled chan struct{} // closed and made anew when one is settled
 }
 
 // NewPerIP allows burst at once and perSecond after that. A perSecond of 0 allows
 // everything.
 func NewPerIP(perSecond float64, burst int) *PerIP {
-	return &PerIP{perSecond: perSecond, burst: burst, buckets: map[netip.Prefix]*bucket{}, swept: time.Now()}
+	return &PerIP{perSecond: perSecond, burst: burst, buckets: map[netip.Prefix]*rate.Limiter{}, swept: time.Now()}
 }
 
 // Take uses up one token, or says how long until there is one.
@@ -40,21 +32,9 @@ func (p *PerIP) Take(ip netip.Addr) (wait time.Duration, ok bool) {
 	if p.perSecond == 0 {
 		return 0, true
 	}
-	wait, ok = p.TakeQuietly(ip)
-	if ok && p.Tell != nil {
-		p.Tell(ip)
-	}
-	return wait, ok
-}
-
-// TakeQuietly is Take for what another node has told.
-func (p *PerIP) TakeQuietly(ip netip.Addr) (wait time.Duration, ok bool) {
-	if p.perSecond == 0 {
-		return 0, true
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return take(p.bucketLocked(ip).Limiter, time.Now())
+	return take(p.bucketLocked(ip), time.Now())
 }
 
 func take(b *rate.Limiter, now time.Time) (time.Duration, bool) {
@@ -66,17 +46,12 @@ func take(b *rate.Limiter, now time.Time) (time.Duration, bool) {
 	return 0, true
 }
 
-func (p *PerIP) bucketLocked(ip netip.Addr) *bucket {
-	ip = ip.Unmap()
-	bits := ip.BitLen()
-	if ip.Is6() {
-		bits = 64
-	}
-	key, _ := ip.Prefix(bits) // the zero Prefix for the zero Addr
+func (p *PerIP) bucketLocked(ip netip.Addr) *rate.Limiter {
+	key := netid.Network(ip)
 	p.sweepLocked()
 	b := p.buckets[key]
 	if b == nil {
-		b = &bucket{Limiter: rate.NewLimiter(rate.Limit(p.perSecond), p.burst), settled: make(chan struct{})}
+		b = rate.NewLimiter(rate.Limit(p.perSecond), p.burst)
 		p.buckets[key] = b
 	}
 	return b
@@ -90,7 +65,7 @@ func (p *PerIP) sweepLocked() {
 	}
 	p.swept = now
 	for key, b := range p.buckets {
-		if b.guesses == 0 && b.TokensAt(now) >= float64(p.burst) {
+		if b.TokensAt(now) >= float64(p.burst) {
 			delete(p.buckets, key)
 		}
 	}

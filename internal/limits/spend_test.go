@@ -190,11 +190,11 @@ func TestExpensiveWorkTakesTurnsByNetwork(t *testing.T) {
 			synctest.Wait()
 		}
 		do("192.0.2.9", func() { <-release })
-		for i := range 16 {
+		for i := range 128 {
 			do("192.0.2.1", func() { mu.Lock(); order = append(order, fmt.Sprint("flood ", i)); mu.Unlock() })
 		}
 		if err := gate.Do(t.Context(), ip("192.0.2.1"), func() {}); !errors.Is(err, limits.ErrBusy) {
-			t.Errorf("a seventeenth of one network: %v", err)
+			t.Errorf("one more of one network: %v", err)
 		}
 		do("192.0.2.2", func() { mu.Lock(); order = append(order, "honest"); mu.Unlock() })
 		ctx, cancel := context.WithCancel(t.Context())
@@ -207,7 +207,7 @@ func TestExpensiveWorkTakesTurnsByNetwork(t *testing.T) {
 		}
 		close(release)
 		all.Wait()
-		if len(order) != 17 || order[1] != "honest" {
+		if len(order) != 129 || order[1] != "honest" {
 			t.Errorf("the order was %v", order)
 		}
 		if err := gate.Do(t.Context(), ip("192.0.2.3"), func() {}); err != nil {

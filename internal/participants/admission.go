@@ -383,7 +383,12 @@ func (a *admission) password(st *store.State) error {
 }
 
 func (a *admission) checkPassword(ctx context.Context) error {
+	guess, err := a.guessPassword(ctx)
+	if err != nil {
+		return err
+	}
 	fits, err := a.service.opts.Passwords.Matches(ctx, a.conn.IP, a.passwordHash, a.join.Password)
+	guess.Settle(err == nil && !fits)
 	if err == nil && !fits {
 		err = fault.New(fault.BadPassword)
 	}

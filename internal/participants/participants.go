@@ -21,6 +21,7 @@ import (
 	"signald/internal/cluster"
 	"signald/internal/fault"
 	"signald/internal/identity"
+	"signald/internal/limits"
 	"signald/internal/pairs"
 	"signald/internal/password"
 	"signald/internal/protocol"
@@ -35,6 +36,7 @@ type Store interface {
 	ParticipantByResume(ctx context.Context, hash []byte) (store.Participant, error)
 	// LobbyOf is the meeting in whose lobby the ticket of this hash waits; empty: none.
 	LobbyOf(ctx context.Context, ticketHash []byte) (meetingID string, err error)
+	HasSecret(ctx context.Context, meetingID string, hashes ...[]byte) (bool, error)
 	AwayBefore(ctx context.Context, t time.Time) ([]store.Presence, error)
 	Abandoned(ctx context.Context, live []string) ([]store.Presence, error)
 	RegisterNode(ctx context.Context, nodeID string) error
@@ -98,6 +100,7 @@ type Options struct {
 	Country func(netip.Addr) string
 
 	Passwords *password.Hasher // nil: one of its own
+	Guesses   *limits.Guesses  // at passwords; nil: without a bound
 	Log       zerolog.Logger
 }
 
@@ -154,6 +157,9 @@ type Connection struct {
 	ID  string // unique among all connections there have been
 	Out rooms.Outbox
 	IP  netip.Addr
+
+	Lane     string    // names the client's connection among those that guess at passwords
+	Patience time.Time // until when it may wait for its turn; zero: as the limit says
 
 	Identity *identity.Identity // vouched for by a token; nil: whoever it says
 }

@@ -17,6 +17,7 @@ import (
 
 	"signald/internal/fault"
 	"signald/internal/limits"
+	"signald/internal/netid"
 )
 
 // Hasher hashes passwords and compares them. Its errors are fault.RateLimited when too many of
@@ -26,8 +27,21 @@ type Hasher struct {
 	gate *limits.Gate
 	key  [sha256.Size]byte // of this process, for right
 
-	mu    sync.Mutex
-	right map[[sha256.Size]byte]struct{} // keyed hashes of pairs that fit, so that a crowd costs one comparison
+	mu      sync.Mutex
+	right   map[[sha256.Size]byte]struct{} // keyed hashes of pairs that fit, so that a crowd costs one comparison
+	running map[comparison]*outcome
+}
+
+// comparison is one that a network waits for: of several at once one is done.
+type comparison struct {
+	pair    [sha256.Size]byte
+	network netip.Prefix
+}
+
+type outcome struct {
+	done chan struct{} // closed when the rest is set
+	fits bool
+	err  error
 }
 
 // maxRight bounds the pairs that are remembered.
@@ -40,7 +54,7 @@ func New() *Hasher { return withCost(bcrypt.DefaultCost) }
 func NewFast() *Hasher { return withCost(bcrypt.MinCost) }
 
 func withCost(cost int) *Hasher {
-	h := &Hasher{cost: cost, gate: limits.NewGate(max(1, runtime.GOMAXPROCS(0)/2)), right: map[[sha256.Size]byte]struct{}{}}
+	h := &Hasher{cost: cost, gate: limits.NewGate(max(1, runtime.GOMAXPROCS(0)/2)), right: map[[sha256.Size]byte]struct{}{}, running: map[comparison]*outcome{}}
 	_, _ = rand.Read(h.key[:]) // never fails, says its documentation
 	return h
 }
@@ -64,29 +78,52 @@ func (h *Hasher) MatchesToken(ctx context.Context, ip netip.Addr, hash, token st
 }
 
 func (h *Hasher) compare(ctx context.Context, ip netip.Addr, hash, plain []byte) (fits bool, err error) {
-	pair := h.pair(hash, plain)
-	h.mu.Lock()
-	_, known := h.right[pair]
-	h.mu.Unlock()
-	if known {
-		return true, nil
+	this := comparison{h.pair(hash, plain), netid.Network(ip)}
+	for {
+		h.mu.Lock()
+		_, known := h.right[this.pair]
+		same := h.running[this]
+		own := !known && same == nil
+		if own {
+			same = &outcome{done: make(chan struct{})}
+			h.running[this] = same
+		}
+		h.mu.Unlock()
+		switch {
+		case known:
+			return true, nil
+		case own:
+			same.err = h.gate.Do(ctx, ip, func() { same.fits = bcrypt.CompareHashAndPassword(hash, plain) == nil })
+			h.settle(this, same)
+			if same.err != nil {
+				return false, busy(same.err)
+			}
+			return same.fits, nil
+		}
+		select {
+		case <-same.done:
+			if same.err == nil {
+				return same.fits, nil
+			}
+		case <-ctx.Done():
+			return false, busy(ctx.Err())
+		}
 	}
-	if err := h.gate.Do(ctx, ip, func() { fits = bcrypt.CompareHashAndPassword(hash, plain) == nil }); err != nil {
-		return false, busy(err)
-	}
-	if fits {
-		h.remember(pair)
-	}
-	return fits, nil
 }
 
-func (h *Hasher) remember(pair [sha256.Size]byte) {
+// settle tells the others of a network what a comparison has come to, and remembers what fits.
+func (h *Hasher) settle(this comparison, o *outcome) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	delete(h.running, this)
+	close(o.done)
+	if !o.fits {
+		return
+	}
 	if len(h.right) >= maxRight {
 		clear(h.right)
 	}
-	h.right[pair] = struct{}{}
+	h.right[this.pair] = struct{}{}
 }
 
 // pair names a hash and what was compared with it, and tells neither.

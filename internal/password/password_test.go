@@ -2,8 +2,10 @@ package password_test
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/crypto/bcrypt"
@@ -65,17 +67,35 @@ func TestRightPasswordIsComparedOnce(t *testing.T) {
 	}
 }
 
-func TestOneNetworkQueuesOnlySoMuch(t *testing.T) {
+// A crowd that comes at once, before the first of it is known to be right, waits for one comparison.
+func TestSamePasswordAtOnceIsComparedOnce(t *testing.T) {
 	h := password.NewFast()
-	hash, err := bcrypt.GenerateFromPassword([]byte("secret"), 7)
+	hash, err := h.Hash(t.Context(), client, "secret")
 	if err != nil {
 		t.Fatal(err)
 	}
-	const guesses = 200
+	var all sync.WaitGroup
+	for range 1000 { // more than may wait for a comparison of their own
+		all.Go(func() {
+			if fits, err := h.Matches(t.Context(), client, hash, "secret"); err != nil || !fits {
+				t.Error(fits, err)
+			}
+		})
+	}
+	all.Wait()
+}
+
+func TestOneNetworkQueuesOnlySoMuch(t *testing.T) {
+	h := password.NewFast()
+	hash, err := bcrypt.GenerateFromPassword([]byte("secret"), 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const guesses = 400
 	codes := make(chan fault.Code, guesses)
-	for range guesses {
+	for i := range guesses {
 		go func() {
-			_, err := h.MatchesToken(t.Context(), client, string(hash), "wrong")
+			_, err := h.MatchesToken(t.Context(), client, string(hash), fmt.Sprint("wrong", i))
 			codes <- fault.CodeOf(err)
 		}()
 	}

@@ -21,14 +21,15 @@ import (
 // row is how an event is handled. run answers with the ack's payload; nil means
 // that it has answered itself.
 type row struct {
-	optional bool // the payload may be left out
-	quick    bool // it waits for nothing, so it needs no deadline
-	untraced bool // it comes so often, and does so little, that its spans would bury the others
+	optional bool          // the payload may be left out
+	quick    bool          // it waits for nothing, so it needs no deadline
+	untraced bool          // it comes so often, and does so little, that its spans would bury the others
+	patience time.Duration // how long it may wait before it is handled
 	run      func(context.Context, *client, json.RawMessage) (any, error)
 }
 
 var events = map[string]row{
-	protocol.EventJoin:         {run: with((*client).join)},
+	protocol.EventJoin:         {run: with((*client).join), patience: guessPatience},
 	protocol.EventLeave:        {run: with((*client).leave), optional: true},
 	protocol.EventSignal:       {run: with((*client).signal), quick: true, untraced: true},
 	protocol.EventUpdateSignal: {run: with((*client).updateSignal)},
@@ -63,12 +64,6 @@ func with[T any, P interface {
 }
 
 func (c *client) join(ctx context.Context, j *protocol.Join) (any, error) {
-	guess, err := c.hub.guess(ctx, c.socket.IP())
-	if err != nil {
-		return nil, err
-	}
-	failed := false
-	defer func() { guess.Settle(failed) }()
 	if seat := c.seatIn(j.MeetingID); seat != nil {
 		return c.already(ctx, seat)
 	}
@@ -83,9 +78,15 @@ func (c *client) join(ctx context.Context, j *protocol.Join) (any, error) {
 	}
 	who, err := c.identify(j)
 	if err != nil {
-		failed = isGuess(err)
 		return nil, err
 	}
+	until := time.Now().Add(guessPatience)
+	guess, err := c.guessKey(ctx, j, who, until)
+	if err != nil {
+		return nil, err
+	}
+	wrong := false
+	defer func() { guess.Settle(wrong) }()
 	c.stopWaiting(j.MeetingID)
 	out := c.outboxes.add(c.socket, j.MeetingID)
 	joined, err := c.hub.participants.Join(ctx, j, participants.Connection{
@@ -93,17 +94,19 @@ func (c *client) join(ctx context.Context, j *protocol.Join) (any, error) {
 		Out: out,
 		IP:  c.socket.IP(),
 
+		Lane:     c.socket.ID(),
+		Patience: until,
+
 		Identity: who,
 	})
 	if err != nil {
 		c.outboxes.remove(out)
-		failed = isGuess(err)
+		wrong = fault.CodeOf(err) == fault.MeetingNotFound
 		return nil, err
 	}
 	if joined.Wait != nil {
 		return nil, c.waitIn(joined.Wait)
 	}
-	failed = j.PastToken != "" && !joined.Resumed && joined.Past == nil
 	c.hub.opts.Observer.Joined(joined.Resumed)
 	c.seats = append(c.seats, joined.Seat)
 	c.phone.seated(joined.Seat)

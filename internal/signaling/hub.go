@@ -34,6 +34,8 @@ import (
 type Participants interface {
 	Join(context.Context, *protocol.Join, participants.Connection) (*participants.Joined, error)
 	Leave(context.Context, *participants.Seat, bool) error
+	// Knows reports whether a join shows a secret of its meeting that nobody guesses.
+	Knows(context.Context, *protocol.Join) bool
 	// MayResume checks that a seat is kept for the holder of a resume token, which stays good.
 	MayResume(ctx context.Context, token string) error
 	GiveUp(context.Context, *participants.Wait) error
@@ -98,8 +100,8 @@ type Options struct {
 	Grace                     time.Duration
 	ICE                       ice.Config
 	RateLimits                bool
-	PublicCandidates          bool          // candidates at private addresses are not passed on
-	Guesses                   *limits.PerIP // failed joins
+	PublicCandidates          bool            // candidates at private addresses are not passed on
+	Guesses                   *limits.Guesses // at meetings' keys; nil: without a bound
 	Joins                     *limits.Limit
 	Lines                     *limits.Sample // of the log; nil: all are written
 	Relayer                   Relayer
@@ -132,6 +134,9 @@ const (
 	reportsPerSecond   = 1 // of pairs
 	reportsBurst       = 10
 	handlerTimeout     = 5 * time.Second
+	// A join may wait for its turn to guess: shorter than pings are waited for by default, whose
+	// answers are read by the same handler.
+	guessPatience = 4750 * time.Millisecond
 )
 
 // New makes a Hub. Its Connect, Event, Disconnect and Panic are the handlers of a
@@ -206,8 +211,8 @@ func (h *Hub) Connect(s *socketio.Socket) {
 }
 
 // Readmit lets a client in that is one too many, if it comes back to a seat that it has: others of its
-// address must not cost it that. Made-up tokens count as guesses.
-func (h *Hub) Readmit(ip netip.Addr, auth json.RawMessage) bool {
+// address must not cost it that.
+func (h *Hub) Readmit(_ netip.Addr, auth json.RawMessage) bool {
 	var in struct {
 		ResumeToken string `json:"resume_token"`
 	}
@@ -216,13 +221,7 @@ func (h *Hub) Readmit(ip netip.Addr, auth json.RawMessage) bool {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), handlerTimeout)
 	defer cancel()
-	guess, err := h.guess(ctx, ip)
-	if err != nil {
-		return false
-	}
-	err = h.participants.MayResume(ctx, in.ResumeToken)
-	guess.Settle(isGuess(err))
-	return err == nil
+	return h.participants.MayResume(ctx, in.ResumeToken) == nil
 }
 
 // authenticate takes what the handshake's auth holds. A token that is no text is a
@@ -347,7 +346,7 @@ func (h *Hub) handle(c *client, e *socketio.Event) (any, *fault.Error) {
 func (h *Hub) run(ctx context.Context, row row, c *client, e *socketio.Event, payload json.RawMessage) (any, *fault.Error) {
 	if !row.quick {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, handlerTimeout)
+		ctx, cancel = context.WithTimeout(ctx, handlerTimeout+row.patience)
 		defer cancel()
 	}
 	answer, err := row.run(ctx, c, payload)
@@ -407,24 +406,20 @@ func (c *client) emit(event string, payload any) {
 	}
 }
 
-// isGuess reports whether an error is that of a failed guess at a meeting's secrets.
-func isGuess(err error) bool {
-	switch fault.CodeOf(err) {
-	case fault.MeetingNotFound, fault.BadPassword, fault.Forbidden, fault.ResumeExpired, fault.Unauthorized:
-		return true
+// guessKey begins an attempt at the key of a join's meeting. Keys of 100 random bits are no guesses, nor
+// is the key that a join token names.
+func (c *client) guessKey(ctx context.Context, j *protocol.Join, who *identity.Identity, until time.Time) (limits.Guess, error) {
+	if !protocol.Guessable(j.MeetingID) || who != nil && who.Meeting == j.MeetingID {
+		return limits.Guess{}, nil
 	}
-	return false
-}
-
-// guess begins an attempt, or refuses an address that has failed too often.
-func (h *Hub) guess(ctx context.Context, ip netip.Addr) (limits.Guess, error) {
-	g, wait, ok := h.opts.Guesses.Guess(ctx, ip)
+	guess, wait, ok := c.hub.opts.Guesses.Begin(ctx, limits.Attempt{
+		IP: c.socket.IP(), Lane: c.socket.ID(), Until: until,
+		Spared: func() bool { return c.hub.participants.Knows(ctx, j) },
+	})
 	if !ok {
-		return g, fault.New(fault.RateLimited).
-			WithMessage("Too many failed attempts from your address. Wait a little and try again.").
-			RetryAfter(wait)
+		return guess, participants.TooManyGuesses(wait)
 	}
-	return g, nil
+	return guess, nil
 }
 
 func asFault(err error) *fault.Error {

@@ -230,3 +230,27 @@ func (s *Store) presences(ctx context.Context, page func(last Presence) statemen
 		return list, err
 	})
 }
+
+// HasSecret reports whether one of the hashes is that of a secret of this meeting that nobody
+// guesses: a host key, resume token, lobby ticket or admission.
+func (s *Store) HasSecret(ctx context.Context, meetingID string, hashes ...[]byte) (found bool, err error) {
+	if err := key("meeting id", meetingID); err != nil {
+		return false, err
+	}
+	queries := make([]query, len(hashes))
+	for i, hash := range hashes {
+		queries[i] = query{
+			statement{
+				sql: `SELECT 1 FROM participants WHERE meeting_id = $1 AND (resume_hash = $2 OR previous_hash = $2)
+					UNION ALL SELECT 1 FROM waiting WHERE meeting_id = $1 AND ticket_hash = $2
+					UNION ALL SELECT 1 FROM admissions WHERE meeting_id = $1 AND hash = $2
+					UNION ALL SELECT 1 FROM chat_readers WHERE meeting_id = $1 AND (token_hash = $2 OR previous_hash = $2)
+					UNION ALL SELECT 1 FROM meeting_state WHERE meeting_id = $1 AND host_key_hash = $2`,
+				args: []any{meetingID, someBytes(hash)},
+			},
+			func(r row) error { var one int; found = true; return r.Scan(&one) },
+		}
+	}
+	err = s.read(ctx, "look for a secret", queries...)
+	return found, err
+}

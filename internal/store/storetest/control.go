@@ -169,6 +169,30 @@ func lobbyIsReadBackAsWritten(t *testing.T, s *store.Store) {
 	equal(t, "lobby", st.Waiting, []store.Waiting{b})
 }
 
+func secretsAreFoundInTheirMeeting(t *testing.T, s *store.Store) {
+	create(t, s, "other")
+	m := newMeeting("k")
+	m.HostKeyHash = []byte("host key")
+	_, err := s.CreateMeeting(ctx, m)
+	must(t, err)
+	p, w := newParticipant("p_1"), newWaiting("w_a")
+	p.ResumeHash, w.TicketHash = []byte("resume"), []byte("ticket")
+	within(t, s, "k", func(ctx context.Context, tx *store.Tx) {
+		must(t, tx.Insert(ctx, p))
+		must(t, tx.Wait(w))
+		tx.Admit([]byte("admission"), time.Now().Add(time.Hour))
+	})
+	for _, secret := range []string{"resume", "ticket", "admission", "host key", "wrong", ""} {
+		for _, meetingID := range []string{"k", "other", "none"} {
+			found, err := s.HasSecret(ctx, meetingID, []byte("wrong too"), []byte(secret))
+			must(t, err)
+			if want := meetingID == "k" && secret != "wrong" && secret != ""; found != want {
+				t.Errorf("%q in %s: %v", secret, meetingID, found)
+			}
+		}
+	}
+}
+
 func admissionsAreRemembered(t *testing.T, s *store.Store) {
 	create(t, s, "k")
 	create(t, s, "other")

@@ -56,6 +56,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store, only ...string) {
 		{"BanHoldsForThePersonMeant", banHoldsForThePersonMeant},
 		{"LobbyIsReadBackAsWritten", lobbyIsReadBackAsWritten},
 		{"AdmissionsAreRemembered", admissionsAreRemembered},
+		{"SecretsAreFoundInTheirMeeting", secretsAreFoundInTheirMeeting},
 		{"LiveStateEndsWithTheLast", liveStateEndsWithTheLast},
 		{"AttendanceIsKeptForItsTime", attendanceIsKeptForItsTime},
 		{"ForgottenIsEverythingButTheAttendance", forgottenIsEverythingButTheAttendance},
