@@ -51,6 +51,8 @@ var oldRows = []struct {
 	{5, "messages", `INSERT INTO messages VALUES ('k', 6, 6, 'm', 'c', 'p_a', 'A', '', 'hello', NULL, {then}, {false})`},
 
 	{7, "chat_readers", `INSERT INTO chat_readers (peer_id, meeting_id, reader, joined_rev, token_hash, {left}) VALUES ('p_c', 'k', 'p_c', 5, {secret}, {later})`},
+
+	{15, "cluster_secret", `UPDATE cluster_secret SET secret = {secret}`},
 }
 
 // The hashes of those rows, as the program of the time wrote them.
