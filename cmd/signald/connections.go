@@ -23,7 +23,11 @@ type connections struct {
 	log     zerolog.Logger
 
 	open    sync.Map // net.Conn → func() that counts it out
-	refused atomic.Int64
+	relayed sync.Map // net.Conn of a proxy → whether it is idle
+
+	maxOfProxies int64
+	ofProxies    atomic.Int64
+	refused      atomic.Int64
 }
 
 // shareOfDescriptors is the part of the process's file descriptors that connections without a
@@ -32,7 +36,7 @@ const shareOfDescriptors = 4
 
 // newConnections bounds connections by the settings and by the file descriptors there are.
 func newConnections(perNetwork int, proxies []netip.Prefix, log zerolog.Logger) *connections {
-	c := &connections{proxies: proxies, log: log, lines: limits.NewSample(limits.Rate{PerSecond: 1. / 60, Burst: 1})}
+	c := &connections{maxOfProxies: int64(descriptors() / 2), proxies: proxies, log: log, lines: limits.NewSample(limits.Rate{PerSecond: 1. / 60, Burst: 1})}
 	if perNetwork == 0 {
 		return c
 	}
@@ -73,6 +77,7 @@ func (c *connections) changed(conn net.Conn, state http.ConnState) {
 	case http.StateNew:
 		ip := clientip.Of(conn.RemoteAddr())
 		if clientip.Trusted(ip, c.proxies) {
+			c.viaProxy(conn)
 			return
 		}
 		leave, owner, ok := c.bound.Enter(ip)
@@ -85,9 +90,43 @@ func (c *connections) changed(conn net.Conn, state http.ConnState) {
 			return
 		}
 		c.open.Store(conn, leave)
+	case http.StateIdle, http.StateActive:
+		idle := state == http.StateIdle
+		c.relayed.CompareAndSwap(conn, !idle, idle)
 	case http.StateHijacked, http.StateClosed:
+		c.forget(conn)
 		if leave, ok := c.open.LoadAndDelete(conn); ok {
 			leave.(func())()
 		}
 	}
+}
+
+// viaProxy counts a connection of a proxy. When they have a half of the descriptors, an idle one makes room:
+// the proxy opens another when it needs one.
+func (c *connections) viaProxy(conn net.Conn) {
+	c.relayed.Store(conn, false)
+	if c.ofProxies.Add(1) <= c.maxOfProxies {
+		return
+	}
+	closed := false
+	c.relayed.Range(func(other, idle any) bool {
+		if idle.(bool) && c.forget(other) {
+			_ = other.(net.Conn).Close()
+			closed = true
+		}
+		return !closed
+	})
+	if !closed {
+		_ = conn.Close()
+		c.refused.Add(1)
+	}
+}
+
+// forget counts the connection of a proxy out, once.
+func (c *connections) forget(conn any) bool {
+	_, there := c.relayed.LoadAndDelete(conn)
+	if there {
+		c.ofProxies.Add(-1)
+	}
+	return there
 }

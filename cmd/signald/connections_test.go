@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/rs/zerolog"
 )
 
 // from dials from an address of the loopback network.
@@ -111,5 +113,40 @@ func TestConnectionsForPlainHTTPCountWithTheOthers(t *testing.T) {
 		if !closed(t, dial(to)) {
 			t.Errorf("one too many to %s stays open", to)
 		}
+	}
+}
+
+// A proxy holds the connections of many clients, and so may one that is no proxy but on its host.
+func TestIdleConnectionsOfProxiesMakeRoom(t *testing.T) {
+	c := newConnections(0, nil, zerolog.Nop())
+	c.maxOfProxies = 2
+	var conns [4]net.Conn
+	for i := range conns {
+		server, client := net.Pipe()
+		t.Cleanup(func() { _ = server.Close(); _ = client.Close() })
+		conns[i] = server
+	}
+	isClosed := func(i int) bool {
+		_ = conns[i].SetReadDeadline(time.Now())
+		_, err := conns[i].Read(make([]byte, 1))
+		return errors.Is(err, io.ErrClosedPipe)
+	}
+	c.viaProxy(conns[0])
+	c.viaProxy(conns[1])
+	c.changed(conns[1], http.StateIdle)
+	c.viaProxy(conns[2])
+	if isClosed(0) || !isClosed(1) || isClosed(2) {
+		t.Error("it is not the idle connection that makes room")
+	}
+	c.changed(conns[1], http.StateClosed)
+	c.viaProxy(conns[3])
+	if isClosed(0) || isClosed(2) || !isClosed(3) {
+		t.Error("without an idle connection the new one is to be closed")
+	}
+	for _, i := range []int{0, 2, 3} {
+		c.changed(conns[i], http.StateClosed)
+	}
+	if n := c.ofProxies.Load(); n != 0 {
+		t.Errorf("%d are left", n)
 	}
 }
