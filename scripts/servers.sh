@@ -37,7 +37,7 @@ await() {
 # start_signald PORT: without limits. What the environment says of the database and the log, holds.
 start_signald() {
 	SIGNALD_LISTEN=127.0.0.1:$1 SIGNALD_TLS=off SIGNALD_DATABASE_URL=${SIGNALD_DATABASE_URL:-sqlite:$folder/signald.db} \
-		SIGNALD_RATE_LIMITS=off SIGNALD_MAX_SOCKETS=0 SIGNALD_MAX_SOCKETS_PER_IP=0 SIGNALD_MAX_PEERS=1000 \
+		SIGNALD_RATE_LIMITS=off SIGNALD_MAX_SOCKETS=0 SIGNALD_MAX_PEERS=1000 \
 		SIGNALD_LOG_LEVEL=${SIGNALD_LOG_LEVEL:-warn} bin/signald serve >"$folder/signald.log" 2>&1 &
 	pids+=($!)
 	await "$1" "$!"

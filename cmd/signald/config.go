@@ -54,7 +54,7 @@ type Config struct {
 	AdminSession   time.Duration `env:"SIGNALD_ADMIN_SESSION" default:"8h" help:"How long a login of the admin lasts." group:"Access"`
 	TokenKeys      []string      `env:"SIGNALD_TOKEN_KEYS" placeholder:"KEY,..." help:"Keys of join tokens, by which an application vouches for its users: kid:HS256:BASE64 of at least 32 bytes, kid:EdDSA:BASE64 of a public key, or @FILE with one a line." group:"Access" secret:"true"`
 	TokensRequired bool          `env:"SIGNALD_TOKENS_REQUIRED" help:"Nobody joins without a join token." group:"Access"`
-	RateLimits     string        `env:"SIGNALD_RATE_LIMITS" oneof:"on,off" default:"on" help:"Limits on events, creations and failed guesses; off is for load tests." group:"Access"`
+	RateLimits     string        `env:"SIGNALD_RATE_LIMITS" oneof:"on,off" default:"on" help:"Limits on what an address, a person and a meeting may do; off is for load tests from one address, and takes the usual bounds of its connections away, too." group:"Access"`
 
 	AuditEvents    []string      `env:"SIGNALD_AUDIT_EVENTS" placeholder:"GROUP,..." help:"What is recorded beside creations: actions (kick, ban, end), logins (failed ones of the admin). Default: nothing. Example: actions,logins." group:"Audit"`
 	AuditIP        string        `name:"audit-ip" env:"SIGNALD_AUDIT_IP" oneof:"full,truncated,hashed" default:"full" help:"How addresses are kept in the audit: full; truncated to the /24 of IPv4 or the /48 of IPv6; or hashed with SIGNALD_AUDIT_IP_KEY." group:"Audit"`
@@ -62,7 +62,7 @@ type Config struct {
 	AuditRetention time.Duration `env:"SIGNALD_AUDIT_RETENTION" default:"0s" help:"How long rows of the audit are kept, at least 24h; 0: for ever. Example: 8760h, a year." group:"Audit"`
 
 	MaxSockets          int `env:"SIGNALD_MAX_SOCKETS" default:"20000" help:"Connections at a time; 0: no limit." group:"Limits"`
-	MaxSocketsPerIP     int `name:"max-sockets-per-ip" env:"SIGNALD_MAX_SOCKETS_PER_IP" default:"50" help:"Connections of one address at a time (of one /64 in IPv6); 0: no limit." group:"Limits"`
+	MaxSocketsPerIP     int `name:"max-sockets-per-ip" env:"SIGNALD_MAX_SOCKETS_PER_IP" default:"1000" help:"Connections of one address at a time (of one /64 in IPv6; four times as many of one /48): an office of several hundred people may share one. 0: no limit." group:"Limits"`
 	MaxConnectionsPerIP int `name:"max-connections-per-ip" env:"SIGNALD_MAX_CONNECTIONS_PER_IP" default:"2000" help:"TCP connections without a WebSocket of one address at a time (of one /64 in IPv6): a browser opens up to six for a page. The file descriptors of the process bound them, too. 0: no limit." group:"Limits"`
 	MaxQueued           int `env:"SIGNALD_MAX_QUEUED" default:"0" help:"Megabytes that all connections together may have waiting: what is on its way to them, and messages whose end has not come. When it is used up, those with the most are cut. 0: an eighth of the memory that the container or the machine has, at most 128." group:"Limits"`
 	MaxPeers            int `env:"SIGNALD_MAX_PEERS" default:"8" help:"Participants of a meeting, 1 to 1000. A mesh of more than 8 is too much for most uplinks." group:"Limits"`

@@ -19,9 +19,9 @@ var (
 		Network: limits.Rate{PerSecond: 200, Burst: 20_000},
 		Site:    limits.Rate{PerSecond: 800, Burst: 80_000},
 	}
-	// What one connection has the server read. An event is a read and a frame; large ones are a read
-	// for each 1 to 4 KiB. So 200 offers at once to as many participants fit, which is all that events
-	// may be, and 50 a second after that.
+	// What one connection has the server read. An event is a read and a frame; large ones are some more
+	// reads. So 200 offers at once to as many participants fit, which is all that events may be, and 50 a
+	// second after that; and who sends more is told so before it is cut.
 	packetsPace = socketio.Pace{PerSecond: 300, Burst: 3000}
 )
 
@@ -31,6 +31,21 @@ func (c *Config) packets() socketio.Pace {
 		return socketio.Pace{}
 	}
 	return packetsPace
+}
+
+// The usual bounds of what one address has open at a time: the defaults of Config.
+const (
+	usualSocketsPerIP     = 1000
+	usualConnectionsPerIP = 2000
+)
+
+// perAddress is a bound of what one address has open at a time. Without limits the usual one does not count: a load
+// test has one address.
+func (c *Config) perAddress(most, usual int) int {
+	if c.RateLimits == "off" && most == usual {
+		return 0
+	}
+	return most
 }
 
 // lines samples what addresses have written into the log.
@@ -63,6 +78,45 @@ func (c *Config) guesses(r limits.GuessRule, tell func(ip netip.Addr, subject st
 	g := limits.NewGuesses(r)
 	g.Tell = tell
 	return g
+}
+
+// sharedLimits are those of which all nodes know what was spent, by name: to the second, or as long as Redis does
+// not work each node by itself.
+type sharedLimits map[string]*limits.Limit
+
+func (s sharedLimits) charge(name string, spent []limits.Spent) {
+	for _, sp := range spent {
+		s[name].Charge(sp) // nil for one that this version does not have
+	}
+}
+
+// spending makes the limits of what clients, addresses, people and meetings say, which all nodes know of.
+func (s *server) spending() signaling.Spending {
+	c := s.config
+	if c.RateLimits == "off" {
+		return signaling.Spending{}
+	}
+	return signaling.Spending{
+		Purses: signaling.NewPurses(),
+		Joins:  s.sharedLimit("joins", signaling.Joins),
+		Bytes:  s.sharedLimit("bytes", signaling.BytesRule),
+		Asks:   s.sharedLimit("asks", signaling.AsksRule),
+		Speech: s.sharedLimit("speech", signaling.SpeechRule),
+		Chat:   s.sharedLimit("chat", signaling.ChatRule),
+	}
+}
+
+// sharedLimit makes a limit that all nodes keep together, unless there are to be none.
+func (s *server) sharedLimit(name string, r limits.Rule) *limits.Limit {
+	if s.config.RateLimits == "off" {
+		return nil
+	}
+	l := limits.NewLimit(r, s.config.RedisURL != "")
+	if s.shared == nil {
+		s.shared = sharedLimits{}
+	}
+	s.shared[name] = l
+	return l
 }
 
 // limit makes a limit of this node, unless there are to be none.

@@ -9,6 +9,7 @@ import (
 
 	"signald/internal/calls"
 	"signald/internal/cluster"
+	"signald/internal/limits"
 	"signald/internal/pairs"
 	"signald/internal/participants"
 	"signald/internal/rooms"
@@ -26,6 +27,7 @@ type nodes interface {
 	Sockets(ip netip.Prefix, n int)
 	Guessed(ip netip.Addr, subject string)
 	FailedLogin(ip netip.Addr)
+	Spent(limit string, spent []limits.Spent)
 	Up() bool
 	Run(context.Context, cluster.Handler)
 }
@@ -96,4 +98,5 @@ func (f fromOthers) Handover(meetingID, peerID, node string, rev int64) rooms.He
 func (f fromOthers) Sockets(node string, ip netip.Prefix, n int) { f.elsewhere.Note(node, ip, n) }
 func (f fromOthers) Guessed(ip netip.Addr, subject string)       { f.guesses.Charge(ip, subject) }
 func (f fromOthers) FailedLogin(ip netip.Addr)                   { f.logins.Charge(ip, "") }
+func (f fromOthers) Spent(limit string, spent []limits.Spent)    { f.shared.charge(limit, spent) }
 func (f fromOthers) Missed()                                     { f.participants.Missed() }

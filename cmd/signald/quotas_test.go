@@ -91,6 +91,21 @@ func TestWhatOneAddressMakesADay(t *testing.T) {
 	}
 	megabytes("joins", (inUse()-before)/some, signaling.Joins.Network, 90)
 
+	before = inUse()
+	const messages = 28 // at once
+	for i := range messages {
+		s.say(fmt.Sprintf(`42%d["chat",{"client_id":"%s%02d","text":%q,"meta":%q}]`, 100+i, wide(20), i, strings.Repeat("x", i%2*4096), strings.Repeat("m", 40)))
+		if ack := s.expect(fmt.Sprint("43", 100+i)); !strings.Contains(ack, `"ok":true`) {
+			t.Fatal(ack)
+		}
+	}
+	charged := float64(messages) * (2048 + 42 + 1536)
+	if stored := inUse() - before; stored > charged {
+		t.Errorf("%d messages take %.0f bytes, and %.0f are charged", messages, stored, charged)
+	}
+	megabytes("chat", 1, signaling.ChatRule.Network, 400)
+	megabytes("chat of a meeting", 1, signaling.ChatRule.Meeting, 160)
+
 	longest := 0
 	for line := range strings.Lines(r.log.String()) {
 		longest = max(longest, len(line))
@@ -148,7 +163,7 @@ func connectFrom(t *testing.T, url, ip string) *socket {
 func TestJoiningAgainAndAgainIsBounded(t *testing.T) {
 	usual := signaling.Joins
 	t.Cleanup(func() { signaling.Joins = usual })
-	signaling.Joins.Meeting = limits.Rate{PerSecond: 1. / 3600, Burst: 5}
+	signaling.Joins.Share = limits.Rate{PerSecond: 1. / 3600, Burst: 5}
 	r := start(t, serveArgs(t))
 	meeting, other := create(t, r.url), create(t, r.url)
 	s := connectFrom(t, r.url, "127.0.0.9")
@@ -180,6 +195,62 @@ func TestJoiningAgainAndAgainIsBounded(t *testing.T) {
 	}
 	if ack := join(connectFrom(t, r.url, "127.0.0.8"), meeting, ""); ack["ok"] != true {
 		t.Errorf("another address: %v", ack)
+	}
+}
+
+// One connection's messages fill what a meeting or an address may have stored, or asked.
+func TestChatOfAMeetingIsBounded(t *testing.T) {
+	usual := signaling.ChatRule
+	t.Cleanup(func() { signaling.ChatRule = usual })
+	signaling.ChatRule.Meeting = limits.Rate{PerSecond: 1, Burst: 6000}
+	r := start(t, serveArgs(t))
+	said := func(meeting, ip string) (n int, refusal string) {
+		s := connectFrom(t, r.url, ip)
+		s.say(fmt.Sprintf(`420["join",{"v":2,"meeting_id":%q,"user_id":"u"}]`, meeting))
+		s.expect("430")
+		for i := range 10 {
+			s.say(fmt.Sprintf(`42%d["chat",{"client_id":"c%d","text":%q}]`, i+1, i, strings.Repeat("x", 400)))
+			ack := s.expect(fmt.Sprint("43", i+1))
+			if !strings.Contains(ack, `"ok":true`) {
+				return n, ack
+			}
+			n++
+		}
+		return n, ""
+	}
+	full := create(t, r.url)
+	if n, refusal := said(full, "127.0.0.9"); n != 3 || !strings.Contains(refusal, "rate_limited") || !strings.Contains(refusal, "chat is full") {
+		t.Errorf("%d messages, then %s", n, refusal)
+	}
+	if n, _ := said(create(t, r.url), "127.0.0.9"); n != 3 {
+		t.Errorf("another meeting has %d", n)
+	}
+}
+
+func TestQuestionsToTheDatabaseAreBounded(t *testing.T) {
+	usual := signaling.AsksRule
+	t.Cleanup(func() { signaling.AsksRule = usual })
+	signaling.AsksRule.Network = limits.Rate{PerSecond: 0.1, Burst: 10}
+	r := start(t, serveArgs(t))
+	s := connectFrom(t, r.url, "127.0.0.9")
+	refused := 0
+	for i := range 20 { // what asks it or might, and what does not
+		s.say(fmt.Sprintf(`42%d["media_state",{"audio":true}]`, 100+i))
+		if strings.Contains(s.expect(fmt.Sprint("43", 100+i)), "rate_limited") {
+			refused++
+		}
+		s.say(fmt.Sprintf(`42%d["heartbeat",{}]`, 200+i))
+		if ack := s.expect(fmt.Sprint("43", 200+i)); !strings.Contains(ack, `"ok":true`) {
+			t.Error(ack)
+		}
+	}
+	if refused != 10 {
+		t.Errorf("%d of 20 were refused, want 10", refused)
+	}
+	other := connectFrom(t, r.url, "127.0.0.8")
+	other.say(`421["media_state",{"audio":true}]`)
+	if ack := other.expect("431"); strings.Contains(ack, "rate_limited") {
+		t.Errorf("another address: %s", ack)
 	}
 }
 

@@ -55,6 +55,7 @@ type server struct {
 	guesses      *limits.Guesses
 	logins       *limits.Guesses
 	elsewhere    *limits.Elsewhere
+	shared       sharedLimits
 	sockets      *socketio.Server
 	tls          *tls.Config   // nil: plain HTTP
 	relay        *relay.Server // nil: no TURN server inside
@@ -75,7 +76,7 @@ type server struct {
 // build makes everything and listens; nothing runs yet. What it opened is closed
 // again when it fails.
 func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err error) {
-	s := &server{config: c, log: log, listener: &listener{log: log}, files: files{limit: descriptors()}, connections: newConnections(c.MaxConnectionsPerIP, c.proxies, log)}
+	s := &server{config: c, log: log, listener: &listener{log: log}, files: files{limit: descriptors()}, connections: newConnections(c.perAddress(c.MaxConnectionsPerIP, usualConnectionsPerIP), c.proxies, log)}
 	defer func() {
 		if err != nil {
 			s.Close()
@@ -139,12 +140,13 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 		Server: "signald/" + version, Node: node, Epoch: randomName(),
 		PingInterval: c.PingInterval, PingTimeout: c.PingTimeout,
 		MaxMessage: c.MaxMessage, MaxPeers: c.MaxPeers, Grace: c.Grace,
-		ICE: servers, RateLimits: c.RateLimits == "on", PublicCandidates: c.Candidates == "public", Guesses: s.guesses, Joins: c.limit(signaling.Joins), Lines: c.lines(), Relayer: others, Observer: counted, Recorder: recorder,
+		ICE: servers, PublicCandidates: c.Candidates == "public",
+		Guesses: s.guesses, Spending: s.spending(), Lines: c.lines(), Relayer: others, Observer: counted, Recorder: recorder,
 		Chat: chat.New(db, s.participants, signaling.Marshaled, c.ChatRevoke), Calls: s.calls, Tokens: c.tokens, TokensRequired: c.TokensRequired, Tracer: s.tracer, Log: log,
 	})
 	s.sockets = socketio.New(socketio.Options{
 		PingInterval: c.PingInterval, PingTimeout: c.PingTimeout,
-		MaxMessage: c.MaxMessage, Packets: c.packets(), MaxMemory: c.queued(), OnPressure: collectOften(), MaxSockets: c.sockets(), MaxSocketsPerIP: c.MaxSocketsPerIP,
+		MaxMessage: c.MaxMessage, Packets: c.packets(), MaxMemory: c.queued(), OnPressure: collectOften(), MaxSockets: c.sockets(), MaxSocketsPerIP: c.perAddress(c.MaxSocketsPerIP, usualSocketsPerIP),
 		AllowOrigin: c.allowOrigin(socketio.SameOrigin), ClientIP: s.clientIP,
 		SocketsElsewhere: s.elsewhere.Count, OnCount: others.Sockets,
 		OnConnect: hub.Connect, OnEvent: hub.Event, OnDisconnect: hub.Disconnect, OnPanic: hub.Panic, OnConfirmed: hub.Confirmed, Readmit: hub.Readmit,
@@ -158,7 +160,7 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 		BasePath: c.BasePath, PublicURL: c.PublicURL, MaxPeers: c.MaxPeers,
 		Admin: credential, Sessions: admin.NewSessions(db, credential, c.AdminSession), Privacy: privacy, Recorder: recorder,
 		ICE: servers, AllowOrigin: c.allowOrigin(socketio.SameOrigin), ClientIP: s.clientIP, Trusted: s.isTrusted,
-		Requests: c.limit(requestsRule), Creations: c.limit(httpapi.Creations), Guesses: s.guesses, Logins: s.logins, Passwords: passwords,
+		Requests: c.limit(requestsRule), Creations: s.sharedLimit("creations", httpapi.Creations), Guesses: s.guesses, Logins: s.logins, Passwords: passwords,
 		Draining: s.draining.Load, Refusing: s.refusing, ClusterUp: clusterUp, Tracer: s.tracer, Log: log,
 	})
 	if err := s.listenForOperator(counted); err != nil {

@@ -14,6 +14,7 @@ const (
 	repeatCountsEvery  = 10 * time.Second // Redis may have lost what other nodes were told
 	dropStrangersEvery = 5 * time.Second  // a participant that has left relays no more after it
 	pruneEvery         = time.Hour
+	tellSpentEvery     = time.Second // what one node allows too much of meanwhile is what an account holds
 )
 
 // tasks are all that this server does again and again.
@@ -21,6 +22,7 @@ func (s *server) tasks() []upkeep.Task {
 	tasks := append(s.participants.Tasks(), upkeep.Task{Name: "repeat_counts", Every: repeatCountsEvery, Run: s.repeatCounts})
 	if s.config.RedisURL != "" {
 		tasks = append(tasks, upkeep.Task{Name: "forget_dead_counts", Every: time.Second, Run: s.forgetDeadCounts},
+			upkeep.Task{Name: "tell_spent", Every: tellSpentEvery, Run: s.tellSpent},
 			upkeep.Task{Name: "read_clock", Every: readClockEvery, Run: s.clock.look})
 	}
 	if s.relay != nil {
@@ -50,6 +52,16 @@ func (s *server) runUpkeep(ctx context.Context) {
 func (s *server) repeatCounts(context.Context) error {
 	for ip, n := range s.sockets.CountPerIP() {
 		s.others.Sockets(ip, n)
+	}
+	return nil
+}
+
+// tellSpent tells the other nodes what was spent of the limits that are theirs, too.
+func (s *server) tellSpent(context.Context) error {
+	for name, l := range s.shared {
+		if spent := l.Spent(); len(spent) > 0 {
+			s.others.Spent(name, spent)
+		}
 	}
 	return nil
 }

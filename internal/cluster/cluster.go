@@ -19,6 +19,7 @@ import (
 	"net/netip"
 	"time"
 
+	"signald/internal/limits"
 	"signald/internal/pairs"
 	"signald/internal/rooms"
 )
@@ -49,6 +50,8 @@ type Handler interface {
 	Guessed(ip netip.Addr, subject string)
 	// FailedLogin notes an admin's token that was wrong, from an address, at another node.
 	FailedLogin(ip netip.Addr)
+	// Spent charges what owners have spent of a limit at another node.
+	Spent(limit string, spent []limits.Spent)
 	// Missed says that messages may have been lost: rosters are to be compared with
 	// the store, now.
 	Missed()
@@ -118,6 +121,9 @@ func (Alone) Guessed(netip.Addr, string) {}
 
 // FailedLogin does nothing.
 func (Alone) FailedLogin(netip.Addr) {}
+
+// Spent does nothing.
+func (Alone) Spent(string, []limits.Spent) {}
 
 // Up is always so.
 func (Alone) Up() bool { return true }

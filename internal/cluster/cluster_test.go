@@ -12,6 +12,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"signald/internal/limits"
 	"signald/internal/pairs"
 	"signald/internal/rooms"
 	"signald/internal/testredis"
@@ -65,8 +66,13 @@ func (r *recorder) Handover(meeting, peer, node string, rev int64) rooms.Held {
 
 func (r *recorder) Sockets(node string, ip netip.Prefix, n int) { r.add("%s: %d of %s", node, n, ip) }
 func (r *recorder) Guessed(ip netip.Addr, subject string)       { r.add("guess of %s at %s", ip, subject) }
-func (r *recorder) FailedLogin(ip netip.Addr)                   { r.add("login of %s", ip) }
-func (r *recorder) Missed()                                     { r.add("missed") }
+func (r *recorder) Spent(limit string, spent []limits.Spent) {
+	for _, s := range spent {
+		r.add("%g of %s by %s %s", s.Tokens, limit, s.Owner, s.Key)
+	}
+}
+func (r *recorder) FailedLogin(ip netip.Addr) { r.add("login of %s", ip) }
+func (r *recorder) Missed()                   { r.add("missed") }
 
 func (r *recorder) await(t *testing.T, what string) {
 	t.Helper()

@@ -133,6 +133,8 @@ func (n *Node) dispatch(m *message) {
 		if ip, err := netip.ParseAddr(m.IP); err == nil {
 			n.handler.FailedLogin(ip)
 		}
+	case kindSpent:
+		n.handler.Spent(m.Limit, m.Spent)
 	case kindTick:
 	default:
 		n.stats.Ignored.Add(1)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 
+	"signald/internal/limits"
 	"signald/internal/pairs"
 	"signald/internal/rooms"
 )
@@ -34,6 +35,7 @@ const (
 	kindSockets  kind = "sockets"  // to all
 	kindGuessed  kind = "guessed"  // to all
 	kindLogin    kind = "login"    // to all: it failed
+	kindSpent    kind = "spent"    // to all: what owners have spent
 )
 
 // message is what travels: this as JSON, a newline, and the frames as they are.
@@ -52,6 +54,8 @@ type message struct {
 	Outcome Outcome           `json:"o,omitempty"`
 	IP      string            `json:"ip,omitempty"`
 	Count   int               `json:"nr,omitempty"`
+	Limit   string            `json:"l,omitempty"` // of what was spent
+	Spent   []limits.Spent    `json:"sp,omitempty"`
 	Seqs    map[string]uint64 `json:"sq,omitempty"`
 	Rev     int64             `json:"r,omitempty"`  // of a handover: by which the participant has come
 	From    []string          `json:"fr,omitempty"` // of what is handed over: the senders

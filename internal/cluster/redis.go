@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
+	"signald/internal/limits"
 	"signald/internal/pairs"
 	"signald/internal/rooms"
 	"signald/internal/tracing"
@@ -484,6 +486,16 @@ func (n *Node) Guessed(ip netip.Addr, subject string) {
 // FailedLogin tells the other nodes of an admin's token that was wrong.
 func (n *Node) FailedLogin(ip netip.Addr) {
 	n.say(n.all, &message{Kind: kindLogin, IP: ip.String()}, nil)
+}
+
+// spentAtOnce is how many owners one message tells of: some 200 KB with the longest keys there are.
+const spentAtOnce = 500
+
+// Spent tells the other nodes what owners have spent of a limit here.
+func (n *Node) Spent(limit string, spent []limits.Spent) {
+	for some := range slices.Chunk(spent, spentAtOnce) {
+		n.say(n.all, &message{Kind: kindSpent, Limit: limit, Spent: some}, nil)
+	}
 }
 
 // quiet is where go-redis logs to.

@@ -26,6 +26,9 @@ func asHost(m client.Meeting) protocol.Join {
 
 func joinFrom(t *testing.T, n *testnode.Node, addr string, j protocol.Join, b *inbox) *client.Participant {
 	t.Helper()
+	if b == nil {
+		b = newInbox()
+	}
 	p, err := client.Join(ctx(t), n.URL, j, b.handlers(), at(addr))
 	if err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package limits
 
 import (
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,6 +19,7 @@ type Rule struct {
 	Site    Rate // of an IPv4 address, or an IPv6 /48
 	Person  Rate // of the subject that a join token vouches for
 	Meeting Rate
+	Share   Rate // of a network in one meeting
 	Server  Rate // of everybody together
 }
 
@@ -38,6 +40,7 @@ const (
 	Site    Owner = "site"
 	Person  Owner = "person"
 	Meeting Owner = "meeting"
+	Share   Owner = "share"
 	Server  Owner = "server"
 )
 
@@ -49,9 +52,9 @@ type Refusal struct {
 
 // Spent is what an owner has spent since it was last told to other nodes.
 type Spent struct {
-	Owner  Owner
-	Key    string
-	Tokens float64
+	Owner  Owner   `json:"o"`
+	Key    string  `json:"k"`
+	Tokens float64 `json:"n"`
 }
 
 // Limit answers whether one resource may be spent. A nil Limit allows everything. Its methods
@@ -62,8 +65,24 @@ type Limit struct {
 	site    accounts[netip.Prefix]
 	person  accounts[string]
 	meeting accounts[string]
+	share   accounts[share]
 	server  accounts[struct{}]
 	shared  bool
+}
+
+// share is a network in a meeting.
+type share struct {
+	network netip.Prefix
+	meeting string
+}
+
+// String is the key of a share for other nodes: no prefix has a space.
+func (s share) String() string { return s.network.String() + " " + s.meeting }
+
+func parseShare(key string) (share, bool) {
+	prefix, meeting, found := strings.Cut(key, " ")
+	network, err := netip.ParsePrefix(prefix)
+	return share{network, meeting}, found && err == nil
 }
 
 // NewLimit makes a limit. With shared, what is spent is gathered for Spent, so that other nodes
@@ -71,7 +90,8 @@ type Limit struct {
 func NewLimit(r Rule, shared bool) *Limit {
 	return &Limit{
 		network: newAccounts[netip.Prefix](r.Network), site: newAccounts[netip.Prefix](r.Site),
-		person: newAccounts[string](r.Person), meeting: newAccounts[string](r.Meeting), server: newAccounts[struct{}](r.Server),
+		person: newAccounts[string](r.Person), meeting: newAccounts[string](r.Meeting), share: newAccounts[share](r.Share),
+		server: newAccounts[struct{}](r.Server),
 		shared: shared,
 	}
 }
@@ -83,6 +103,8 @@ func (l *Limit) Take(p Payer, tokens float64) (Refusal, bool) {
 	}
 	now := clock()
 	network, site := netid.Network(p.IP), netid.Site(p.IP)
+	part := share{network, p.Meeting}
+	shares := network.IsValid() && p.Meeting != ""
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var worst Refusal
@@ -95,6 +117,7 @@ func (l *Limit) Take(p Payer, tokens float64) (Refusal, bool) {
 	lacks(Site, l.site.wait(site, site.IsValid(), tokens, now))
 	lacks(Person, l.person.wait(p.Person, p.Person != "", tokens, now))
 	lacks(Meeting, l.meeting.wait(p.Meeting, p.Meeting != "", tokens, now))
+	lacks(Share, l.share.wait(part, shares, tokens, now))
 	lacks(Server, l.server.wait(struct{}{}, true, tokens, now))
 	if worst.Wait > 0 {
 		return worst, false
@@ -103,6 +126,7 @@ func (l *Limit) Take(p Payer, tokens float64) (Refusal, bool) {
 	l.site.charge(site, site.IsValid(), tokens, now, l.shared)
 	l.person.charge(p.Person, p.Person != "", tokens, now, l.shared)
 	l.meeting.charge(p.Meeting, p.Meeting != "", tokens, now, l.shared)
+	l.share.charge(part, shares, tokens, now, l.shared)
 	l.server.charge(struct{}{}, true, tokens, now, false)
 	return Refusal{}, true
 }
@@ -127,10 +151,14 @@ func (l *Limit) Spent() []Spent {
 	for key, n := range l.meeting.spent {
 		all = append(all, Spent{Meeting, key, n})
 	}
+	for key, n := range l.share.spent {
+		all = append(all, Spent{Share, key.String(), n})
+	}
 	clear(l.network.spent)
 	clear(l.site.spent)
 	clear(l.person.spent)
 	clear(l.meeting.spent)
+	clear(l.share.spent)
 	return all
 }
 
@@ -158,6 +186,10 @@ func (l *Limit) Charge(s Spent) {
 		l.person.charge(s.Key, true, s.Tokens, now, false)
 	case Meeting:
 		l.meeting.charge(s.Key, true, s.Tokens, now, false)
+	case Share:
+		if key, ok := parseShare(s.Key); ok {
+			l.share.charge(key, true, s.Tokens, now, false)
+		}
 	}
 }
 

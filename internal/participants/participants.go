@@ -168,6 +168,7 @@ type Connection struct {
 type Seat struct {
 	*rooms.Member
 	MeetingID, PeerID, UserID, Role string
+	Verified                        bool // the user id is the subject of a join token
 	Protocol                        int
 	connID                          string
 	ip                              netip.Addr
@@ -281,7 +282,7 @@ func (s *Service) seat(ctx context.Context, a *admission) (*Joined, error) {
 	return &Joined{
 		Seat: &Seat{
 			Member: member, MeetingID: a.join.MeetingID, PeerID: a.who.PeerID, UserID: a.who.UserID,
-			Role: a.who.Role, Protocol: a.who.Protocol, connID: a.conn.ID, ip: a.conn.IP,
+			Role: a.who.Role, Verified: a.who.Verified, Protocol: a.who.Protocol, connID: a.conn.ID, ip: a.conn.IP,
 			HasPrevious: a.resumed || len(a.who.PreviousHash) > 0,
 		},
 		Roster: roster, State: a.state, ResumeToken: a.token, Resumed: a.resumed, AdmissionToken: a.admissionToken, Past: a.past,

@@ -23,6 +23,10 @@ func (r *Room) sendLocked(s *seat, from string, f Frame) Outcome {
 	opts := &r.rooms.opts
 	m := s.member
 	switch {
+	case crowds(s.sent, r.sizeOf, from, size, opts.SentLimit/sentShare, opts.SentBytes/sentShare),
+		crowds(s.held, r.sizeOf, from, size, opts.QueueLimit/heldShare, opts.QueueBytes/heldShare):
+		r.rooms.stats.Crowded.Add(1)
+		return Crowded
 	case m == nil || !m.started || m.expecting:
 		if len(s.held) >= opts.QueueLimit || s.heldBytes+size > opts.QueueBytes {
 			r.rooms.stats.AwayFull.Add(1)
@@ -34,9 +38,6 @@ func (r *Room) sendLocked(s *seat, from string, f Frame) Outcome {
 			m.pending = append(m.pending, heldHere)
 		}
 		return Queued
-	case m.protocol < 2: // it cannot resume
-		r.sendLaterLocked(f, m.out)
-		return Delivered
 	case len(s.sent) >= opts.SentLimit || s.sentBytes+size > opts.SentBytes || len(r.errands) >= errandsLimit:
 		r.rooms.stats.SentFull.Add(1)
 		return NotYet
@@ -47,6 +48,33 @@ func (r *Room) sendLocked(s *seat, from string, f Frame) Outcome {
 	s.keepSent(kept{f, from, unconfirmed}, size)
 	r.trackLocked(m, s, len(s.sent)-1)
 	return Delivered
+}
+
+// One sender has at most one part in so many of what a receiver has not confirmed, and of what waits for its
+// return: the rest is for the others.
+const (
+	sentShare = 4
+	heldShare = 2
+)
+
+// crowds reports whether one more signal of a sender would be more than its share. The first one is not.
+func crowds(list []kept, sizeOf func(Frame) int, from string, size, most, mostBytes int) bool {
+	n := 0
+	for i := range list {
+		if list[i].from == from {
+			n, size = n+1, size+sizeOf(list[i].frame)
+		}
+	}
+	return n > 0 && (n >= most || size > mostBytes)
+}
+
+// dropSentToOld forgets what a client of protocol 1 has not confirmed: it was kept for its bound alone, for its
+// next connection is another participant.
+func (s *seat) dropSentToOld() {
+	if s.Protocol < 2 {
+		s.sentFirst += uint64(len(s.sent))
+		s.sent, s.sentBytes = nil, 0
+	}
 }
 
 func (s *seat) keepSent(k kept, size int) {
@@ -73,10 +101,6 @@ func (r *Room) flushHeldLocked(m *Member, s *seat, n int) {
 	}
 	for _, k := range held {
 		s.heldBytes -= r.sizeOf(k.frame)
-		if m.protocol < 2 {
-			r.sendLaterLocked(k.frame, m.out)
-			continue
-		}
 		if m.heard != nil {
 			m.heard[k.from] = true
 		}

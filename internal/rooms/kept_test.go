@@ -94,13 +94,24 @@ func TestUnconfirmedSignalsAreBounded(t *testing.T) {
 				a, _ := h.join(person("p_a", "c"))
 				b, out := h.join(person("p_b", "c"))
 				var want []string
-				for i := range 8 {
-					want = append(want, fmt.Sprint("p_a ", i))
-					if got := a.Relay("p_b", want[i]); got != rooms.Delivered {
-						t.Fatalf("signal %d: %v", i, got)
+				say := func(from string, m *rooms.Member, times int) {
+					for i := range times {
+						want = append(want, fmt.Sprint(from, " ", i))
+						if got := m.Relay("p_b", want[len(want)-1]); got != rooms.Delivered {
+							t.Fatalf("signal %d of %s: %v", i, from, got)
+						}
 					}
 				}
-				if got := a.Relay("p_b", "p_a x"); got != rooms.NotYet {
+				say("p_a", a, 2)
+				if got := a.Relay("p_b", "p_a x"); got != rooms.Crowded {
+					t.Errorf("beyond the share of a sender: %v, want Crowded", got)
+				}
+				for _, from := range []string{"p_c", "p_d", "p_e"} {
+					m, _ := h.join(person(from, "c"))
+					say(from, m, 2)
+				}
+				f, _ := h.join(person("p_f", "c"))
+				if got := f.Relay("p_b", "p_f x"); got != rooms.NotYet {
 					t.Errorf("beyond the bound: %v, want NotYet", got)
 				}
 				if out.pings == 0 {
@@ -116,19 +127,31 @@ func TestUnconfirmedSignalsAreBounded(t *testing.T) {
 	}
 }
 
-// Protocol 1 cannot come back to its seat: nothing is kept for it, and it is refused nothing.
-func TestNothingIsKeptForProtocol1(t *testing.T) {
+// Protocol 1 cannot come back to its seat: what it has not confirmed is bounded, and sent once.
+func TestNothingIsSentAgainToProtocol1(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := openWith(t, rooms.Options{SentLimit: 2})
+		h := openWith(t, rooms.Options{SentLimit: 8})
 		a, _ := h.join(person("p_a", "c"))
 		old := person("p_b", "c")
 		old.Protocol = 1
-		h.join(old)
-		for i := range 10 {
+		b, out := h.join(old)
+		for range 2 {
 			if got := a.Relay("p_b", "p_a hello"); got != rooms.Delivered {
-				t.Fatalf("signal %d: %v", i, got)
+				t.Fatal(got)
 			}
 		}
+		if got := a.Relay("p_b", "p_a hello"); got != rooms.Crowded {
+			t.Errorf("beyond the share of a sender: %v", got)
+		}
+		out.confirm(b)
+		if got := a.Relay("p_b", "p_a hello"); got != rooms.Delivered {
+			t.Errorf("after the confirmation: %v", got)
+		}
+		b.Detach()
+		old.ConnID = "c2"
+		h.apply(h.truth.put(old))
+		_, out = h.attach(h.room(), old)
+		wantSignals(t, "at another connection", out)
 	})
 }
 

@@ -42,6 +42,7 @@ func (r *Room) Attach(peerID, connID string, out Outbox) (*Member, Roster, error
 		return nil, Roster{}, ErrSeatTaken
 	}
 	s.member = &Member{room: r, peerID: peerID, connID: connID, protocol: s.Protocol, out: out, rev: r.rev, arrived: r.rev}
+	s.dropSentToOld()
 	for i := range s.sent {
 		s.sent[i].mark = unconfirmed // another connection's mark says nothing of this one
 	}
@@ -152,6 +153,7 @@ func (m *Member) Detach() {
 	r.mu.Lock()
 	if s := r.index[m.peerID]; s != nil && s.member == m {
 		s.member = nil
+		s.dropSentToOld()
 	}
 	r.mu.Unlock()
 	if held { // it may have been the last that kept the room
@@ -171,6 +173,7 @@ const (
 	Unseated                 // the sender has no seat
 	Elsewhere                // the receiver is at another node
 	NotYet                   // it cannot be taken right now: send it again
+	Crowded                  // likewise, for too much of this sender's waits at the receiver
 )
 
 // Route is the way to a participant at another node, which must have been told of

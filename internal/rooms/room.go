@@ -458,10 +458,18 @@ func (r *Room) flushDeltaLocked() {
 	r.news = news{since: r.news.rev, rev: r.news.rev}
 }
 
+// Changes of names and media are told at the pace of a slow line, 1 Mbit/s, of which they take a half: however
+// often members change something, each of them is told of once in that.
+const (
+	changesBytesPerSecond = 64 << 10 // to one member
+	sizeOfPeer            = 512      // on the wire, roughly
+)
+
 // deltaFrame is the message of what is new. told is how many get it, once all are known.
 func (r *Room) deltaFrame(told *int) Frame {
 	d := r.news.delta(r)
-	return lazily(512*(1+len(d.Joined)+len(d.Changed)+len(d.Left)), func(e Encoder) Frame {
+	r.delta.every = max(r.rooms.opts.DeltaEvery, time.Duration(len(d.Changed))*sizeOfPeer*time.Second/changesBytesPerSecond)
+	return lazily(sizeOfPeer*(1+len(d.Joined)+len(d.Changed)+len(d.Left)), func(e Encoder) Frame {
 		f := e.Delta(d)
 		r.rooms.stats.DeltaFrames.Add(int64(*told))
 		r.rooms.stats.DeltaBytes.Add(int64(*told * e.Size(f)))

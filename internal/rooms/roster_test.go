@@ -3,6 +3,7 @@ package rooms_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"testing"
@@ -336,6 +337,45 @@ func TestEndedRoomDoesNothingMore(t *testing.T) {
 		time.Sleep(time.Minute)
 		if n := h.truth.loaded(); n != 1 || h.Count() != 0 {
 			t.Errorf("%d loads, %d rooms", n, h.Count())
+		}
+	})
+}
+
+// However often members change their names, each of them is told of once in the time that a slow line takes for it.
+func TestChangesAreToldAtThePaceOfASlowLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t)
+		const others, seconds = 40, 10
+		_, out := h.join(person("p_ear", "c"))
+		for i := range others {
+			h.join(person(fmt.Sprint("p_", i), "c"))
+		}
+		time.Sleep(time.Second)
+		before := len(only[rooms.Delta](out))
+		for i := range seconds * 20 {
+			for j := range others {
+				p := person(fmt.Sprint("p_", j), "c")
+				p.Name = fmt.Sprint("name ", i)
+				h.apply(h.truth.put(p))
+			}
+			time.Sleep(time.Second / 20)
+		}
+		time.Sleep(time.Second)
+		told := 0
+		last := map[string]string{}
+		for _, d := range only[rooms.Delta](out)[before:] {
+			told += len(d.Changed)
+			for _, p := range d.Changed {
+				last[p.PeerID] = p.Name
+			}
+		}
+		if most := (seconds + 1) * 128; told > most { // 64 KiB a second, 512 bytes each
+			t.Errorf("%d changes are told in %d s, want %d at most", told, seconds, most)
+		}
+		for i := range others {
+			if got := last[fmt.Sprint("p_", i)]; got != fmt.Sprint("name ", seconds*20-1) {
+				t.Errorf("the last name of %d is %q", i, got)
+			}
 		}
 	})
 }

@@ -8,6 +8,7 @@ type Stats struct {
 	MapFrames, MapBytes     atomic.Int64 // and of protocol 1
 	AwayFull                atomic.Int64 // signals for which the queue of who is away had no room
 	SentFull                atomic.Int64 // signals for which too many others were not confirmed yet
+	Crowded                 atomic.Int64 // signals for which too many of the same sender waited
 	OrderFull               atomic.Int64 // signals of other nodes that too many waited before
 	AskedRestart            atomic.Int64 // members of this node to mend a pair by an ICE restart
 	AskedRelay              atomic.Int64 // and through a TURN server
@@ -62,6 +63,8 @@ func (o Outcome) String() string {
 		return "elsewhere"
 	case NotYet:
 		return "not_yet"
+	case Crowded:
+		return "crowded"
 	}
 	return "invalid"
 }

@@ -3,25 +3,19 @@ package signaling
 import (
 	"context"
 
-	"signald/internal/fault"
 	"signald/internal/participants"
 	"signald/internal/protocol"
 )
-
-// maySpeak keeps one from filling everybody's screen.
-func (c *client) maySpeak() error {
-	if wait, ok := c.speech.Take(); !ok {
-		return fault.New(fault.RateLimited).RetryAfter(wait)
-	}
-	return nil
-}
 
 func (c *client) chat(ctx context.Context, m *protocol.Chat) (any, error) {
 	seat, err := c.seatFor(m.MeetingID, m.To)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.maySpeak(); err != nil {
+	if err := c.maySay(seat, priceOfMessage); err != nil {
+		return nil, err
+	}
+	if err := c.mayStore(seat, len(m.Text)+len(m.Meta)); err != nil {
 		return nil, err
 	}
 	return answer(c.hub.opts.Chat.Say(ctx, seat, m))
@@ -41,7 +35,7 @@ func (c *client) chatRevoke(ctx context.Context, m *protocol.ChatRevoke) (any, e
 	if err != nil {
 		return nil, err
 	}
-	if err := c.maySpeak(); err != nil {
+	if err := c.maySay(seat, priceOfMessage); err != nil {
 		return nil, err
 	}
 	return answer(protocol.Done{OK: true}, c.hub.opts.Chat.Revoke(ctx, seat, m.MessageID))
@@ -52,7 +46,7 @@ func (c *client) typing(_ context.Context, m *protocol.Typing) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.maySpeak(); err != nil {
+	if err := c.maySay(seat, priceOfTyping); err != nil {
 		return nil, err
 	}
 	return answer(protocol.Done{OK: true}, c.hub.opts.Chat.Typing(seat, m.To))

@@ -16,8 +16,8 @@ func (c *client) control(ctx context.Context, p *protocol.Control) (any, error) 
 		return nil, err
 	}
 	if p.Password != nil && *p.Password != "" {
-		if wait, ok := c.passwords.Take(); !ok {
-			return nil, fault.New(fault.RateLimited).RetryAfter(wait)
+		if wait, ok := c.purse.Take(pursePasswords, 1); !ok {
+			return nil, tooMuch(wait)
 		}
 	}
 	if err := c.hub.participants.Control(ctx, seat, p); err != nil {

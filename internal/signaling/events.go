@@ -298,6 +298,8 @@ func relayed(outcome rooms.Outcome) (any, error) {
 		return nil, fault.New(fault.PeerGone)
 	case rooms.Unseated:
 		return nil, fault.New(fault.NotJoined)
+	case rooms.Crowded:
+		return nil, tooMuch(signalAgainAfter).WithMessage("This participant has not read your last signals yet. Try again in a moment.")
 	case rooms.NotYet:
 		return nil, notYet("This participant cannot take the signal right now. Try again in a moment.")
 	default:
@@ -364,8 +366,8 @@ func (c *client) meshReport(_ context.Context, r *protocol.MeshReport) (any, err
 	if err != nil {
 		return nil, err
 	}
-	if wait, ok := c.reports.Take(); !ok {
-		return nil, fault.New(fault.RateLimited).RetryAfter(wait)
+	if wait, ok := c.purse.Take(purseReports, 1); !ok {
+		return nil, tooMuch(wait)
 	}
 	c.hub.participants.Report(seat, r.Report(seat.PeerID))
 	return ackDelivered, nil

@@ -99,10 +99,9 @@ type Options struct {
 	MaxMessage, MaxPeers      int
 	Grace                     time.Duration
 	ICE                       ice.Config
-	RateLimits                bool
 	PublicCandidates          bool            // candidates at private addresses are not passed on
 	Guesses                   *limits.Guesses // at meetings' keys; nil: without a bound
-	Joins                     *limits.Limit
+	Spending                  Spending
 	Lines                     *limits.Sample // of the log; nil: all are written
 	Relayer                   Relayer
 	Chat                      Chat
@@ -123,17 +122,8 @@ type Hub struct {
 	welcome      protocol.Welcome
 }
 
-// What one socket may say.
 const (
-	eventsPerSecond    = 50
-	eventsBurst        = 200
-	speechPerSecond    = 5
-	speechBurst        = 30
-	passwordsPerSecond = 0.2 // set by a host: a hash is dear
-	passwordsBurst     = 5
-	reportsPerSecond   = 1 // of pairs
-	reportsBurst       = 10
-	handlerTimeout     = 5 * time.Second
+	handlerTimeout = 5 * time.Second
 	// A join may wait for its turn to guess: shorter than pings are waited for by default, whose
 	// answers are read by the same handler.
 	guessPatience = 4750 * time.Millisecond
@@ -165,18 +155,15 @@ func New(p Participants, m Meetings, opts Options) *Hub {
 // client is one connection. Its fields belong to the handlers of its socket, of
 // which one runs at a time.
 type client struct {
-	hub       *Hub
-	socket    *socketio.Socket
-	bucket    *limits.Bucket
-	speech    *limits.Bucket  // of what costs everyone in the room something
-	event     *socketio.Event // being handled
-	seats     []*participants.Seat
-	waits     []*participants.Wait // places in lobbies
-	passwords *limits.Bucket
-	reports   *limits.Bucket
-	resume    string // a resume token from the handshake, for the next join
-	token     string // a join token from the handshake
-	phone     *phone // nil: nobody vouches for who is connected
+	hub    *Hub
+	socket *socketio.Socket
+	purse  *limits.Purse
+	event  *socketio.Event // being handled
+	seats  []*participants.Seat
+	waits  []*participants.Wait // places in lobbies
+	resume string               // a resume token from the handshake, for the next join
+	token  string               // a join token from the handshake
+	phone  *phone               // nil: nobody vouches for who is connected
 
 	outboxes outboxes // of its seats
 	answered []answered
@@ -190,13 +177,7 @@ type answered struct {
 
 // Connect greets a new connection.
 func (h *Hub) Connect(s *socketio.Socket) {
-	c := &client{hub: h, socket: s}
-	if h.opts.RateLimits {
-		c.bucket = limits.NewBucket(eventsPerSecond, eventsBurst)
-		c.speech = limits.NewBucket(speechPerSecond, speechBurst)
-		c.passwords = limits.NewBucket(passwordsPerSecond, passwordsBurst)
-		c.reports = limits.NewBucket(reportsPerSecond, reportsBurst)
-	}
+	c := &client{hub: h, socket: s, purse: h.opts.Spending.Purses.Open(s.IP())}
 	c.authenticate(s.Auth())
 	s.Value = c
 	h.line(context.Background(), s.IP()).Str("sid", s.ID()).Stringer("ip", s.IP()).Str("transport", s.Transport()).Msg("connected")
@@ -244,6 +225,7 @@ func (h *Hub) Disconnect(s *socketio.Socket, reason socketio.Reason) {
 	if !ok {
 		return
 	}
+	c.purse.Close()
 	h.line(context.Background(), s.IP()).Str("sid", s.ID()).Str("reason", string(reason)).Msg("disconnected")
 	ctx, cancel := context.WithTimeout(context.Background(), handlerTimeout)
 	defer cancel()
@@ -314,10 +296,10 @@ func (h *Hub) Event(s *socketio.Socket, e *socketio.Event) {
 }
 
 func (h *Hub) handle(c *client, e *socketio.Event) (any, *fault.Error) {
-	if wait, ok := c.bucket.Take(); !ok {
-		return nil, fault.New(fault.RateLimited).RetryAfter(wait)
-	}
 	row, ok := events[e.Name]
+	if f := c.pay(e.Args, row); f != nil {
+		return nil, f
+	}
 	switch {
 	case !ok:
 		return nil, fault.New(fault.UnknownEvent)

@@ -8,18 +8,17 @@ import (
 
 	"signald/internal/fault"
 	"signald/internal/limits"
-	"signald/internal/netid"
 	"signald/internal/protocol"
 )
 
 // Joins bounds how often somebody new joins: each may be a row of the attendance and two webhooks, and is
 // told to everyone in the meeting. Coming back to a seat is not. An office of 200 people joins, loses
-// its seats and joins again, twice over, be it in one meeting or in many. What is charged to a meeting is
-// charged to the address in it, so that no other one pays for its coming and going.
+// its seats and joins again, twice over, be it in one meeting or in many. A meeting has a bound for each address
+// in it and none for all, so that no other one pays for an address's coming and going.
 var Joins = limits.Rule{
 	Network: limits.Rate{PerSecond: 0.2, Burst: 1500},
 	Site:    limits.Rate{PerSecond: 0.8, Burst: 6000},
-	Meeting: limits.Rate{PerSecond: 0.1, Burst: 600},
+	Share:   limits.Rate{PerSecond: 0.1, Burst: 600},
 }
 
 // Lines bounds what an address has written into the log: a connection with a join is four lines.
@@ -30,8 +29,7 @@ func (c *client) mayJoin(j *protocol.Join) error {
 	if j.ResumeToken != "" && j.Version >= 2 {
 		return nil
 	}
-	ip := c.socket.IP()
-	refusal, ok := c.hub.opts.Joins.Take(limits.Payer{IP: ip, Meeting: netid.String(netid.Network(ip)) + " " + j.MeetingID}, 1)
+	refusal, ok := c.hub.opts.Spending.Joins.Take(limits.Payer{IP: c.socket.IP(), Meeting: j.MeetingID}, 1)
 	if ok {
 		return nil
 	}

@@ -14,7 +14,7 @@ type frameReader struct {
 	begun  []byte // a frame whose end has not come, as it was sent
 	parts  []byte // of a message in fragments
 	opcode byte   // of that message; 0: there is none
-	frames int    // how many have come, for who counts them
+	cost   int    // of the frames that have come, see pace, for who counts it
 }
 
 // message is a text, a binary message or a control frame.
@@ -160,7 +160,11 @@ func (r *frameReader) mayFollow(h frameHead, first, second byte) error {
 // take makes messages of frames.
 func (r *frameReader) take(h frameHead, data []byte) (message, error) {
 	m := message{h.opcode, data}
-	r.frames++
+	if h.final && h.opcode != opContinuation {
+		r.cost += onePacket
+	} else {
+		r.cost += costOf(len(data))
+	}
 	switch {
 	case h.opcode >= opClose:
 		return m, nil

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"signald/internal/netid"
 )
 
 // handshakeFrom opens a session as a page of that origin would, and returns the status.
@@ -176,13 +178,26 @@ func TestAddressesHaveTheirOwnBound(t *testing.T) {
 			eventually(t, "a free place", func() bool {
 				s.mu.Lock()
 				defer s.mu.Unlock()
-				return s.perIP[ipKey(netip.MustParseAddr(c.full))] == 1
+				return s.perIP[netid.Network(netip.MustParseAddr(c.full))] == 1
 			})
 			mustConnect(t, from(c.same))
 			must(t, other.conn.Close())
 		})
 	}
-	eventually(t, "all gone", func() bool { return s.Count() == 0 })
+	for i := range 8 { // four networks of one site are as many as it may have
+		mustConnect(t, from(fmt.Sprintf("2001:db8:2:%d::1", i%4)))
+	}
+	equal(t, "a fifth network of a site", refusedWith(t, from("2001:db8:2:5::1")), "too_many_from_ip")
+	mustConnect(t, from("2001:db8:3::1"))
+}
+
+func TestAddressesAreForgotten(t *testing.T) {
+	t.Parallel()
+	s, url := serve(t, Options{MaxSocketsPerIP: 2, ClientIP: func(*http.Request) netip.Addr { return netip.MustParseAddr("2001:db8::1") }})
+	for range 5 {
+		must(t, mustConnect(t, url).conn.Close())
+		eventually(t, "gone", func() bool { return s.Count() == 0 })
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	equal(t, "addresses remembered", len(s.perIP), 0)

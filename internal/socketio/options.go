@@ -40,16 +40,16 @@ type Options struct {
 	MaxMemory  int
 	OnPressure func(high bool)
 	// Packets bounds what one client has the server read; the zero Pace is no bound. Each read from a
-	// WebSocket, each frame, each POST and each packet in it counts as one. A client that sends more is
-	// closed with ReasonRateLimited: an application answers events that come too often, but hears
-	// nothing of pongs, noops and fragments.
+	// WebSocket, each frame, each POST and each packet in it counts as one; of reads and fragments of half
+	// a KiB and more eight do. A client that sends more is closed with ReasonRateLimited: an application
+	// answers events that come too often, but hears nothing of pongs, noops and fragments.
 	Packets Pace
 	// MaxSockets bounds the sessions of this server; 0 is no bound.
 	MaxSockets int
-	// MaxSocketsPerIP bounds the sessions of one address (of one /64 for IPv6);
-	// 0 is no bound.
+	// MaxSocketsPerIP bounds the sessions of one network, an IPv4 address or an IPv6 /64, and
+	// with four times as many those of one site, an IPv6 /48; 0 is no bound.
 	MaxSocketsPerIP int
-	// SocketsElsewhere is how many sockets an address has at other servers, to count
+	// SocketsElsewhere is how many sockets a network or a site has at other servers, to count
 	// together with those here; OnCount is told how many it has here, whenever that
 	// changes. Both are called under the server's lock and must not block.
 	SocketsElsewhere func(netip.Prefix) int

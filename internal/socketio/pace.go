@@ -9,7 +9,22 @@ type Pace struct{ PerSecond, Burst int }
 // its bucket is full again.
 type pace struct{ full time.Time }
 
-// take spends n, or reports that they are not there.
+// A packet counts as onePacket. Reads and fragments of at least largePiece bytes are pieces of large messages, which
+// cost by their bytes more than by their number: such a piece counts as 1.
+const (
+	onePacket  = 8
+	largePiece = 512
+)
+
+// costOf is what a read or a fragment of n bytes counts.
+func costOf(n int) int {
+	if n >= largePiece {
+		return 1
+	}
+	return onePacket
+}
+
+// take spends n, of which a packet is onePacket, or reports that they are not there.
 func (p *pace) take(of Pace, n int, now time.Time) bool {
 	if of == (Pace{}) {
 		return true
@@ -19,7 +34,7 @@ func (p *pace) take(of Pace, n int, now time.Time) bool {
 	if full.Before(now) {
 		full = now
 	}
-	full = full.Add(time.Duration(n) * each)
+	full = full.Add(time.Duration(n) * each / onePacket)
 	if full.Sub(now) > time.Duration(of.Burst)*each {
 		return false
 	}
@@ -27,5 +42,5 @@ func (p *pace) take(of Pace, n int, now time.Time) bool {
 	return true
 }
 
-// spend counts n packets of the client, or reports that they are too many. Its caller holds handling.
+// spend counts n of the client's packets, as take does, or reports that they are too many. Its caller holds handling.
 func (s *session) spend(n int) bool { return s.packets.take(s.srv.opts.Packets, n, time.Now()) }

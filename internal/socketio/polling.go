@@ -212,9 +212,9 @@ func (s *session) servePost(w http.ResponseWriter, r *http.Request) {
 func (s *session) handlePost(body []byte) {
 	s.handling.Lock()
 	defer s.handling.Unlock()
-	paid := s.spend(1) // for the request
+	paid := s.spend(onePacket) // for the request
 	for len(body) > 0 && paid && s.isOpen() {
-		if paid = s.spend(1); paid {
+		if paid = s.spend(onePacket); paid {
 			var data []byte
 			data, body, _ = bytes.Cut(body, []byte{separator})
 			s.receive(data, false)

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"signald/internal/netid"
 )
 
 // Server serves Socket.IO over HTTP.
@@ -31,9 +33,9 @@ type Server struct {
 	mu       sync.Mutex
 	stopped  bool
 	sessions map[string]*session
-	welcome  int // sessions counted in, those still shaking hands too
-	refusing int // sessions that exist only to be told why not
-	perIP    map[netip.Prefix]int
+	welcome  int                  // sessions counted in, those still shaking hands too
+	refusing int                  // sessions that exist only to be told why not
+	perIP    map[netip.Prefix]int // of networks and sites
 }
 
 // Stats counts since the start.
@@ -95,7 +97,7 @@ func (s *Server) Count() int {
 	return len(s.sessions)
 }
 
-// CountPerIP is how many sockets each address has here.
+// CountPerIP is how many sockets each network and each site has here.
 func (s *Server) CountPerIP() map[netip.Prefix]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -334,7 +336,7 @@ func (s *Server) admit(r *http.Request) (*session, *Refusal) {
 	ip := s.opts.ClientIP(r).Unmap()
 	agent := r.UserAgent()
 	n := &session{
-		srv: s, id: newID(), ip: ip, ipKey: ipKey(ip), agent: strings.ToValidUTF8(strings.Clone(agent[:min(len(agent), 512)]), ""),
+		srv: s, id: newID(), ip: ip, network: netid.Network(ip), site: netid.Site(ip), agent: strings.ToValidUTF8(strings.Clone(agent[:min(len(agent), 512)]), ""),
 		out: outbox{maxFrames: s.opts.MaxQueued, maxBytes: s.opts.MaxQueuedBytes, budget: &s.budget},
 	}
 	n.flusher = n.flush
@@ -345,16 +347,14 @@ func (s *Server) admit(r *http.Request) (*session, *Refusal) {
 		return nil, &Refusal{Code: "server_draining", Message: "This server is about to stop. Try again in a few seconds.", RetryAfterMS: refusedFor.Milliseconds()}
 	case s.opts.MaxSockets > 0 && s.welcome >= s.opts.MaxSockets:
 		n.refusal = &Refusal{Code: "server_full", Message: "This server is full. Try again later.", RetryAfterMS: refusedFor.Milliseconds(), readmits: true}
-	case s.opts.MaxSocketsPerIP > 0 && s.perIP[n.ipKey]+s.opts.SocketsElsewhere(n.ipKey) >= s.opts.MaxSocketsPerIP:
+	case s.isFullLocked(n.network, s.opts.MaxSocketsPerIP), s.isFullLocked(n.site, networksPerSite*s.opts.MaxSocketsPerIP):
 		n.refusal = &Refusal{
 			Code: "too_many_from_ip", Message: "Too many connections from your address. Close another tab, or try again later.",
 			RetryAfterMS: refusedFor.Milliseconds(), readmits: true,
 		}
 	}
 	if n.refusal == nil {
-		s.welcome++
-		s.perIP[n.ipKey]++
-		s.opts.OnCount(n.ipKey, s.perIP[n.ipKey])
+		s.countLocked(n, 1)
 		s.running.Add(1) // not after stopped is set: Shutdown may be waiting
 		return n, nil
 	}
@@ -373,9 +373,7 @@ func (s *Server) readmit(n *session) {
 	defer s.mu.Unlock()
 	n.refusal = nil
 	s.refusing--
-	s.welcome++
-	s.perIP[n.ipKey]++
-	s.opts.OnCount(n.ipKey, s.perIP[n.ipKey])
+	s.countLocked(n, 1)
 }
 
 // register makes the session known.
@@ -398,22 +396,32 @@ func (s *Server) forget(n *session) {
 		s.refusing--
 		return
 	}
-	s.welcome--
-	if s.perIP[n.ipKey]--; s.perIP[n.ipKey] == 0 {
-		delete(s.perIP, n.ipKey)
-	}
-	s.opts.OnCount(n.ipKey, s.perIP[n.ipKey])
+	s.countLocked(n, -1)
 }
 
-// ipKey is what counts as one address: a whole /64 in IPv6, where one customer
-// has that many.
-func ipKey(ip netip.Addr) netip.Prefix {
-	bits := ip.BitLen()
-	if ip.Is6() {
-		bits = 64
+// networksPerSite is how many times as many sessions a site may have as one of its networks.
+const networksPerSite = 4
+
+// isFullLocked reports whether a network or site has as many sessions as it may, here and elsewhere.
+func (s *Server) isFullLocked(of netip.Prefix, most int) bool {
+	return most > 0 && s.perIP[of]+s.opts.SocketsElsewhere(of) >= most
+}
+
+// countLocked counts a session in or out.
+func (s *Server) countLocked(n *session, one int) {
+	s.welcome += one
+	s.countPrefixLocked(n.network, one)
+	if n.site != n.network { // of IPv4 they are one
+		s.countPrefixLocked(n.site, one)
 	}
-	p, _ := ip.Prefix(bits) // the zero Prefix for the zero Addr
-	return p
+}
+
+func (s *Server) countPrefixLocked(of netip.Prefix, one int) {
+	count := s.perIP[of] + one
+	if s.perIP[of] = count; count == 0 {
+		delete(s.perIP, of)
+	}
+	s.opts.OnCount(of, count)
 }
 
 func newID() string {

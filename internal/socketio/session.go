@@ -29,7 +29,8 @@ type session struct {
 	srv     *Server
 	id      string
 	ip      netip.Addr
-	ipKey   netip.Prefix
+	network netip.Prefix
+	site    netip.Prefix
 	agent   string
 	refusal *Refusal // answered to CONNECT, nil for a welcome client
 	lib     *conn    // the library's view of this session

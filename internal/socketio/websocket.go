@@ -240,16 +240,16 @@ func (s *session) readBlocking(ws *wsConn) {
 
 // heard handles what was read, in order. b is the caller's again afterwards.
 func (s *session) heard(ws *wsConn, b []byte) error {
+	cost := costOf(len(b)) // of the read itself
 	b = ws.in.add(b)
-	cost := 1 // of the read itself
 	for {
-		ws.in.frames = 0
+		ws.in.cost = 0
 		m, rest, err := ws.in.next(b)
 		if err != nil {
 			return err
 		}
 		s.handling.Lock()
-		paid := s.spend(cost + ws.in.frames)
+		paid := s.spend(cost + ws.in.cost)
 		s.handling.Unlock()
 		if cost = 0; !paid {
 			return errTooMany
