@@ -30,6 +30,7 @@ import (
 	"signald/internal/ice/relay"
 	"signald/internal/limits"
 	"signald/internal/metrics"
+	"signald/internal/netid"
 	"signald/internal/participants"
 	"signald/internal/password"
 	"signald/internal/protocol"
@@ -146,7 +147,7 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 	})
 	s.sockets = socketio.New(socketio.Options{
 		PingInterval: c.PingInterval, PingTimeout: c.PingTimeout,
-		MaxMessage: c.MaxMessage, Packets: c.packets(), MaxMemory: c.queued(), OnPressure: collectOften(), MaxSockets: c.sockets(), MaxSocketsPerIP: c.perAddress(c.MaxSocketsPerIP, usualSocketsPerIP),
+		MaxMessage: c.MaxMessage, Packets: c.packets(), MaxMemory: c.queued(), OnPressure: collectOften(), MaxSockets: c.sockets(), MaxSocketsPerIP: c.perAddress(c.MaxSocketsPerIP, usualSocketsPerIP), Owners: netid.Owners,
 		AllowOrigin: c.allowOrigin(socketio.SameOrigin), ClientIP: s.clientIP,
 		SocketsElsewhere: s.elsewhere.Count, OnCount: others.Sockets,
 		OnConnect: hub.Connect, OnEvent: hub.Event, OnDisconnect: hub.Disconnect, OnPanic: hub.Panic, OnConfirmed: hub.Confirmed, Readmit: hub.Readmit,

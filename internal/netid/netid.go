@@ -20,6 +20,9 @@ func Network(ip netip.Addr) netip.Prefix { return prefix(ip, networkBits) }
 // IPv6 address.
 func Site(ip netip.Addr) netip.Prefix { return prefix(ip, siteBits) }
 
+// Owners are both.
+func Owners(ip netip.Addr) (network, site netip.Prefix) { return Network(ip), Site(ip) }
+
 func prefix(ip netip.Addr, bits int) netip.Prefix {
 	ip = ip.Unmap().WithZone("")
 	if ip.Is4() {

@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-
-	"signald/internal/netid"
 )
 
 // handshakeFrom opens a session as a page of that origin would, and returns the status.
@@ -155,9 +153,20 @@ func TestManyRefusedClientsGetAStatus(t *testing.T) {
 	equal(t, "counted", s.Stats().Refused.Load(), maxRefusing+3)
 }
 
+// owners are those of docs/SECURITY.md.
+func owners(ip netip.Addr) (network, site netip.Prefix) {
+	networkBits, siteBits := 64, 48
+	if ip.Is4() {
+		networkBits, siteBits = 32, 32
+	}
+	network, _ = ip.Prefix(networkBits)
+	site, _ = ip.Prefix(siteBits)
+	return network, site
+}
+
 func TestAddressesHaveTheirOwnBound(t *testing.T) {
 	t.Parallel()
-	s, url := serve(t, Options{MaxSocketsPerIP: 2, ClientIP: func(r *http.Request) netip.Addr {
+	s, url := serve(t, Options{MaxSocketsPerIP: 2, Owners: owners, ClientIP: func(r *http.Request) netip.Addr {
 		ip, _ := netip.ParseAddr(r.URL.Query().Get("ip"))
 		return ip
 	}})
@@ -178,7 +187,8 @@ func TestAddressesHaveTheirOwnBound(t *testing.T) {
 			eventually(t, "a free place", func() bool {
 				s.mu.Lock()
 				defer s.mu.Unlock()
-				return s.perIP[netid.Network(netip.MustParseAddr(c.full))] == 1
+				n, _ := owners(netip.MustParseAddr(c.full).Unmap())
+				return s.perIP[n] == 1
 			})
 			mustConnect(t, from(c.same))
 			must(t, other.conn.Close())
@@ -193,7 +203,7 @@ func TestAddressesHaveTheirOwnBound(t *testing.T) {
 
 func TestAddressesAreForgotten(t *testing.T) {
 	t.Parallel()
-	s, url := serve(t, Options{MaxSocketsPerIP: 2, ClientIP: func(*http.Request) netip.Addr { return netip.MustParseAddr("2001:db8::1") }})
+	s, url := serve(t, Options{MaxSocketsPerIP: 2, Owners: owners, ClientIP: func(*http.Request) netip.Addr { return netip.MustParseAddr("2001:db8::1") }})
 	for range 5 {
 		must(t, mustConnect(t, url).conn.Close())
 		eventually(t, "gone", func() bool { return s.Count() == 0 })

@@ -46,9 +46,11 @@ type Options struct {
 	Packets Pace
 	// MaxSockets bounds the sessions of this server; 0 is no bound.
 	MaxSockets int
-	// MaxSocketsPerIP bounds the sessions of one network, an IPv4 address or an IPv6 /64, and
-	// with four times as many those of one site, an IPv6 /48; 0 is no bound.
+	// MaxSocketsPerIP bounds the sessions of one network, and with four times as many those of one
+	// site; 0 is no bound.
 	MaxSocketsPerIP int
+	// Owners are the network and the site that an address belongs to. Default: both are the address.
+	Owners func(netip.Addr) (network, site netip.Prefix)
 	// SocketsElsewhere is how many sockets a network or a site has at other servers, to count
 	// together with those here; OnCount is told how many it has here, whenever that
 	// changes. Both are called under the server's lock and must not block.
@@ -107,6 +109,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.SocketsElsewhere == nil {
 		o.SocketsElsewhere = func(netip.Prefix) int { return 0 }
+	}
+	if o.Owners == nil {
+		o.Owners = func(ip netip.Addr) (network, site netip.Prefix) {
+			p, _ := ip.Prefix(ip.BitLen()) // the zero Prefix for the zero Addr
+			return p, p
+		}
 	}
 	if o.OnCount == nil {
 		o.OnCount = func(netip.Prefix, int) {}

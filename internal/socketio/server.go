@@ -14,8 +14,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"signald/internal/netid"
 )
 
 // Server serves Socket.IO over HTTP.
@@ -336,9 +334,10 @@ func (s *Server) admit(r *http.Request) (*session, *Refusal) {
 	ip := s.opts.ClientIP(r).Unmap()
 	agent := r.UserAgent()
 	n := &session{
-		srv: s, id: newID(), ip: ip, network: netid.Network(ip), site: netid.Site(ip), agent: strings.ToValidUTF8(strings.Clone(agent[:min(len(agent), 512)]), ""),
+		srv: s, id: newID(), ip: ip, agent: strings.ToValidUTF8(strings.Clone(agent[:min(len(agent), 512)]), ""),
 		out: outbox{maxFrames: s.opts.MaxQueued, maxBytes: s.opts.MaxQueuedBytes, budget: &s.budget},
 	}
+	n.network, n.site = s.opts.Owners(ip)
 	n.flusher = n.flush
 	s.mu.Lock()
 	defer s.mu.Unlock()
