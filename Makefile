@@ -11,6 +11,7 @@ ARGS      ?=
 PEER      ?=
 
 CHAOS_SECONDS ?= 300
+ABUSE_SECONDS ?= 10
 SEED          ?=
 
 # What the page is built from: everything in web/ but what is made there or tests it.
@@ -55,6 +56,9 @@ check: $(PACKAGES) ## format, lint, vet, types, import directions
 
 chaos: ## members come and go at random while servers die: CHAOS_SECONDS=300, SEED= of a run to repeat
 	@CHAOS_SECONDS='$(CHAOS_SECONDS)' SEED='$(SEED)' go test -race -count=1 -timeout 0 -run '^TestChaos$$' ./internal/e2e -v -args -test.v=false
+
+abuse: ## attacks on a server of its own beside an honest pair, as a table: ABUSE_SECONDS=10 each
+	@ABUSE_SECONDS='$(ABUSE_SECONDS)' go test -count=1 -timeout 0 -run '^TestAbuse$$' ./internal/e2e -v -args -test.v=false
 
 bench: ## benchmarks into bench/new.txt, compared with docs/bench/baseline.txt (BENCH=regexp COUNT=6)
 	@BENCH='$(BENCH)' COUNT='$(COUNT)' scripts/bench.sh

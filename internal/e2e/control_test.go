@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"sync"
@@ -458,5 +459,81 @@ func TestWhatHostsDoToOthersIsInTheAuditIfWanted(t *testing.T) {
 	}
 	if !slices.Equal(got.Items, want) {
 		t.Errorf("%+v", got.Items)
+	}
+}
+
+// A host empties the lobby of those of one address, an IPv6 /48, or of everybody, at once.
+func TestHostEmptiesTheLobby(t *testing.T) {
+	onEach(t, func(t *testing.T, n []*testnode.Node) {
+		m := meeting(t, n[0], map[string]any{"policy": map[string]any{"lobby": true}})
+		hosts := newInbox()
+		host := joinFrom(t, n[0], "192.0.2.1", asHost(m), hosts)
+		knock := func(user, addr string) *client.Waiter {
+			_, w, err := client.Knock(ctx(t), n[len(n)-1].URL, as(m, user), client.Handlers{}, at(addr))
+			if err != nil || w == nil {
+				t.Fatalf("%s: %v, %v", user, w, err)
+			}
+			t.Cleanup(w.Conn().Kill)
+			return w
+		}
+		wait := func(users ...string) (last []protocol.Waiter) {
+			t.Helper()
+			hosts.await(t, fmt.Sprint("waiting are ", users), func() bool {
+				if len(hosts.lobbies) == 0 {
+					return false
+				}
+				last = hosts.lobbies[len(hosts.lobbies)-1].Waiting
+				return slices.EqualFunc(last, users, func(w protocol.Waiter, user string) bool { return w.UserID == user })
+			})
+			return last
+		}
+		evil := []*client.Waiter{knock("x0", "2001:db8:1:1::1"), knock("x1", "2001:db8:1:2::1"), knock("x2", "2001:db8:1:1::9")}
+		good := knock("good", "2001:db8:2::1")
+		list := wait("x0", "x1", "x2", "good")
+		moderate(t, host, protocol.Moderate{Action: "deny", Ticket: list[1].Ticket, Network: true})
+		wait("good")
+		for _, w := range evil {
+			_, err := w.Enter(ctx(t))
+			wantCode(t, err, fault.Denied)
+		}
+		wantCode(t, tryFrom(t, n[0], "2001:db8:1:1::1", as(m, "x0")), fault.Denied)
+		other := knock("other", "198.51.100.1")
+		wait("good", "other")
+		moderate(t, host, protocol.Moderate{Action: "deny"})
+		wait()
+		for _, w := range []*client.Waiter{good, other} {
+			_, err := w.Enter(ctx(t))
+			wantCode(t, err, fault.Denied)
+		}
+		moderate(t, host, protocol.Moderate{Action: "deny"}) // of nobody
+	}, proxied...)
+}
+
+// Of one site no more wait than leave room for others.
+func TestLobbyIsNotFilledFromOneSite(t *testing.T) {
+	n := testnode.Start(t, proxied...)
+	m := meeting(t, n, map[string]any{"policy": map[string]any{"lobby": true}, "password": "right"})
+	waiting := 0
+	with := func(user, password string) protocol.Join {
+		j := as(m, user)
+		j.Password = password
+		return j
+	}
+	for i := range 60 {
+		_, w, err := client.Knock(ctx(t), n.URL, with(fmt.Sprint("x", i), "right"), client.Handlers{}, at(fmt.Sprintf("2001:db8:1:%d::1", i)))
+		if err == nil && w != nil {
+			t.Cleanup(w.Conn().Kill)
+			waiting++
+		} else {
+			wantCode(t, err, fault.MeetingFull)
+		}
+	}
+	if waiting != 40 {
+		t.Errorf("%d of one site wait, want 40", waiting)
+	}
+	// The password is expensive to compare: not for one for whom there is no place.
+	wantCode(t, tryFrom(t, n, "2001:db8:1:99::1", with("y", "wrong")), fault.MeetingFull)
+	if _, w, err := client.Knock(ctx(t), n.URL, with("other", "right"), client.Handlers{}, at("2001:db8:2::1")); err != nil || w == nil {
+		t.Errorf("of another site: %v", err)
 	}
 }

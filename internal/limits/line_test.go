@@ -54,7 +54,7 @@ func TestLineThatIsNotFullIsAnybodys(t *testing.T) {
 		refused := 0
 		for range 2000 {
 			l.Take(netip.MustParseAddr("198.51.100.1"), 0)
-			if !l.Take(someone, 9) {
+			if !l.Take(ip("192.0.2.1"), 9) {
 				refused++
 			}
 			time.Sleep(10 * time.Millisecond)

@@ -1,3 +1,4 @@
+// Package limits is how often something may be done, by whom.
 package limits
 
 import (

@@ -266,3 +266,27 @@ func TestSampleTellsWhatItLeftOut(t *testing.T) {
 		}
 	})
 }
+
+// One network has a part of what a meeting has, and the others have the rest; the part is told to other nodes.
+func TestNetworkHasAShareOfAMeeting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rule := limits.Rule{Meeting: limits.Rate{PerSecond: 1, Burst: 20}, Share: limits.Rate{PerSecond: 1, Burst: 10}}
+		here, there := limits.NewLimit(rule, true), limits.NewLimit(rule, true)
+		greedy, other := limits.Payer{IP: ip("2001:db8::1"), Meeting: "a meeting"}, limits.Payer{IP: ip("192.0.2.1"), Meeting: "a meeting"}
+		if n := allowed(here, greedy, 100); n != 10 {
+			t.Errorf("one network spends %d, want its share of 10", n)
+		}
+		for _, s := range here.Spent() {
+			there.Charge(s)
+		}
+		if n := allowed(there, greedy, 100); n != 0 {
+			t.Errorf("at another node it spends %d more", n)
+		}
+		if n := allowed(there, other, 100); n != 10 {
+			t.Errorf("another network spends %d, want the 10 that are left", n)
+		}
+		if n := allowed(there, limits.Payer{IP: greedy.IP, Meeting: "another"}, 100); n != 10 {
+			t.Errorf("in another meeting the first one spends %d", n)
+		}
+	})
+}

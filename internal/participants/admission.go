@@ -222,6 +222,15 @@ func (a *admission) mayEnter(ctx context.Context, tx *store.Tx) error {
 			return fault.New(fault.MeetingFull)
 		}
 	}
+	if (st.Policy.Lobby || a.like != "") && a.join.AdmissionToken == "" { // likewise
+		waiting, err := tx.Waiting(ctx)
+		if err != nil {
+			return err
+		}
+		if _, known := a.place(waiting); !known && a.isLobbyFull(waiting) {
+			return errLobbyFull()
+		}
+	}
 	if a.role == "" { // a token stands for the password
 		if err := a.password(st); err != nil {
 			return err

@@ -16,6 +16,7 @@ import (
 const (
 	maxWaiting        = 100
 	maxWaitingNetwork = 10 // of one network
+	maxWaitingSite    = 40 // of one site
 	admittedFor       = 90 * 24 * time.Hour
 )
 
@@ -95,20 +96,33 @@ func (a *admission) place(waiting []store.Waiting) (store.Waiting, bool) {
 	return store.Waiting{}, false
 }
 
+// isLobbyFull reports whether there is no place for one more of this network, this site, or at all.
+func (a *admission) isLobbyFull(waiting []store.Waiting) bool {
+	ours := store.Network(a.conn.IP)
+	network, site := 0, 0
+	for _, other := range waiting {
+		if other.Network == ours {
+			network++
+		}
+		if store.SameSite(other.Network, ours) {
+			site++
+		}
+	}
+	return len(waiting) >= maxWaiting || network >= maxWaitingNetwork || site >= maxWaitingSite
+}
+
+func errLobbyFull() error {
+	return fault.New(fault.MeetingFull).WithMessage("Too many are waiting to be let in. Try again later.")
+}
+
 func (a *admission) newPlace(waiting []store.Waiting) (store.Waiting, error) {
 	id, ticket := a.firstTicket()
 	w := store.Waiting{
 		TicketID: id, UserID: a.join.UserID, Network: store.Network(a.conn.IP),
 		Country: a.service.opts.Country(a.conn.IP), State: store.Waits, Since: time.Now(),
 	}
-	same := 0
-	for _, other := range waiting {
-		if other.Network == w.Network {
-			same++
-		}
-	}
-	if len(waiting) >= maxWaiting || same >= maxWaitingNetwork {
-		return w, fault.New(fault.MeetingFull).WithMessage("Too many are waiting to be let in. Try again later.")
+	if a.isLobbyFull(waiting) {
+		return w, errLobbyFull()
 	}
 	a.ticket = ticket
 	w.TicketHash = HashSecret(a.ticket)
@@ -243,30 +257,39 @@ func (r *ruling) admit(ctx context.Context, ticketID string) error {
 
 var errNotWaiting = fault.New(fault.PeerGone).WithMessage("Nobody of this ticket waits any more.")
 
-// deny sends the one of the ticket away, for some minutes.
+// deny sends away, for some minutes, the one of the ticket, or with it all of its site who wait; without a ticket
+// everybody who waits.
 func (r *ruling) deny(ctx context.Context, m *protocol.Moderate) error {
-	var denied *store.Waiting
-	err := r.sendAway(ctx, func(w store.Waiting) bool {
-		if w.TicketID == m.Ticket {
-			denied = &w
-		}
-		return w.TicketID == m.Ticket
-	})
+	waiting, err := r.tx.Waiting(ctx)
 	if err != nil {
 		return err
 	}
-	if denied == nil {
+	one := slices.IndexFunc(waiting, func(w store.Waiting) bool { return w.TicketID == m.Ticket })
+	if m.Ticket != "" && one < 0 {
 		_, r.again, err = r.banOf(ctx, m.Ticket)
 		if err == nil && !r.again {
 			err = errNotWaiting
 		}
 		return err
 	}
-	now := time.Now()
-	return r.tx.Ban(store.Ban{
-		PeerID: denied.TicketID, Kind: store.Denied, Person: denied.Person(), Name: denied.Name,
-		At: now, Until: r.until(now, denyFor),
+	var denied []store.Waiting
+	err = r.sendAway(ctx, func(w store.Waiting) bool {
+		about := w.TicketID == m.Ticket ||
+			w.State == store.Waits && (m.Ticket == "" || m.Network && store.SameSite(w.Network, waiting[one].Network))
+		if about {
+			denied = append(denied, w)
+		}
+		return about
 	})
+	now := time.Now()
+	for _, w := range denied {
+		if err == nil {
+			err = r.tx.Ban(store.Ban{
+				PeerID: w.TicketID, Kind: store.Denied, Person: w.Person(), Name: w.Name, At: now, Until: r.until(now, denyFor),
+			})
+		}
+	}
+	return err
 }
 
 // sendAway takes out of the lobby whom it is about.

@@ -105,8 +105,9 @@ type Moderate struct {
 	MeetingID string `json:"meeting_id"`
 	Action    string `json:"action"`
 	PeerID    string `json:"peer_id"`
-	Ticket    string `json:"ticket"` // of who waits; admit without one: everyone
-	Reason    string `json:"reason"` // for those who are told
+	Ticket    string `json:"ticket"`  // of who waits; admit and deny without one: everyone
+	Network   bool   `json:"network"` // deny: and all others of the same address who wait
+	Reason    string `json:"reason"`  // for those who are told
 
 	Lock  bool `json:"lock"`  // kick, ban: in the same step nobody else is let in
 	Lobby bool `json:"lobby"` // kick, ban: in the same step all that come have to wait for a host
@@ -128,16 +129,15 @@ func (m *Moderate) Validate() error {
 	if (m.Lock || m.Lobby) && m.Action != ActionKick && m.Action != ActionBan {
 		return fault.Invalid("lock", "lock and lobby go with kick and ban alone. Otherwise use control.")
 	}
+	if m.Network && (m.Action != ActionDeny || m.Ticket == "") {
+		return fault.Invalid("network", "network goes with deny and a ticket.")
+	}
 	switch m.Action {
 	case ActionKick, ActionBan, ActionUnban, ActionMute, ActionStopVideo, ActionPromote, ActionDemote:
 		if m.PeerID == "" {
 			return fault.Invalid("peer_id", "peer_id is missing: whom the action is about.")
 		}
-	case ActionDeny:
-		if m.Ticket == "" {
-			return fault.Invalid("ticket", "ticket is missing: that of who is not let in.")
-		}
-	case ActionAdmit, ActionEnd:
+	case ActionAdmit, ActionDeny, ActionEnd:
 	default:
 		return fault.Invalid("action", "action is one of kick, ban, unban, mute, stop_video, promote, demote, admit, deny, end.")
 	}

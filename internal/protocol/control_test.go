@@ -35,10 +35,11 @@ func TestControlOfSomethingUnknownIsRefusedByName(t *testing.T) {
 
 func TestModerateAsksForWhatItsActionNeeds(t *testing.T) {
 	for payload, field := range map[string]string{
-		`{}`:                 "action",
-		`{"action":"dance"}`: "action",
-		`{"action":"kick"}`:  "peer_id",
-		`{"action":"deny"}`:  "ticket",
+		`{}`:                               "action",
+		`{"action":"dance"}`:               "action",
+		`{"action":"kick"}`:                "peer_id",
+		`{"action":"deny","network":true}`: "network",
+		`{"action":"kick","peer_id":"p","network":true}`:                              "network",
 		`{"action":"kick","peer_id":"p","reason":"` + strings.Repeat("x", 257) + `"}`: "reason",
 	} {
 		err := protocol.Decode(raw(payload), &protocol.Moderate{})

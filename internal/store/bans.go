@@ -45,15 +45,7 @@ type Ban struct {
 
 // Network names whom an address belongs to: the address itself, or the /64 of an IPv6 one.
 func Network(a netip.Addr) string {
-	a = plainAddr(a)
-	if !a.IsValid() {
-		return ""
-	}
-	if a.Is6() {
-		p, _ := a.Prefix(64) // no more than its length
-		return p.String()
-	}
-	return a.String()
+	return netid.String(netid.Network(a))
 }
 
 // Match is how far a newcomer is whom a ban is about.
@@ -82,14 +74,14 @@ func (b Ban) Match(who Person, now time.Time) Match {
 		return Same
 	case !b.Verified && b.Kind == Banned && b.Network == who.Network && b.Network != "":
 		return Same
-	case b.Kind != Denied && sameSite(b.Network, who.Network):
+	case b.Kind != Denied && SameSite(b.Network, who.Network):
 		return Perhaps
 	}
 	return Another
 }
 
-// sameSite compares the sites of two networks; an unknown one is of no site.
-func sameSite(a, b string) bool {
+// SameSite reports whether two networks, as Network writes them, are of one site. An unknown one is of none.
+func SameSite(a, b string) bool {
 	site := siteOf(a)
 	return site.IsValid() && site == siteOf(b)
 }

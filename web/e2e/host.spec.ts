@@ -93,6 +93,15 @@ test("who waits in the lobby is let in or not, and need not wait again", async (
   await shy.getByTestId("stop-waiting").click();
   await expect(shy.getByTestId("join")).toBeVisible();
   await expect(host.getByTestId("waiter")).toHaveCount(0, soon);
+  const crowd = await Promise.all(["One", "Two", "Three", "Four"].map((name) => knock(name, "")));
+  await expect(host.getByTestId("waiter")).toHaveCount(4);
+  await host.getByTestId("deny-network").first().click();
+  await expect(host.getByTestId("waiter")).toHaveCount(0, soon);
+  for (const one of crowd) await expect(one.getByTestId("error")).toContainText("did not let you in");
+  const pair = await Promise.all(["Five", "Six"].map((name) => knock(name, "")));
+  await expect(host.getByTestId("waiter")).toHaveCount(2);
+  await host.getByTestId("deny-all").click();
+  for (const one of pair) await expect(one.getByTestId("error")).toContainText("did not let you in");
   const gone = await knock("Gone", "");
   await expect(host.getByTestId("waiter")).toContainText("Gone");
   await gone.goto("about:blank");

@@ -111,8 +111,10 @@ export type ModerateAction =
 export interface Moderate {
   action: ModerateAction;
   peer_id?: string;
-  /** Of who waits; `admit` without one is for everybody. */
+  /** Of who waits; `admit` and `deny` without one are for everybody. */
   ticket?: string;
+  /** `deny`: all who wait from the same address as the one of the ticket. */
+  network?: boolean;
   reason?: string;
   /** `kick` and `ban`: in the same step the meeting is locked. */
   lock?: boolean;

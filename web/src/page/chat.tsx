@@ -1,4 +1,4 @@
-import { Fragment } from "preact";
+import { Fragment, type VNode } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { codeOf } from "../mesh/errors.ts";
 import type { MeshView, PeerView } from "../mesh/mesh.ts";
@@ -81,6 +81,7 @@ function Log({ session, names, kept }: LogProps) {
     absences.flatMap(({ absence, at: line }) =>
       line === at ? <WasAway key={absence.from} absence={absence} /> : [],
     );
+  const draw = useDrawnOnce(session, names);
   const atEnd = useRef(true);
   const content = useRef<HTMLDivElement>(null);
   useLayoutEffect(() => {
@@ -112,7 +113,7 @@ function Log({ session, names, kept }: LogProps) {
           {awayAt(undefined)}
           {lines.map((line) => (
             <Fragment key={line.client_id || line.message_id}>
-              <Said line={line} names={names} session={session} />
+              {draw(line)}
               {line === here && (
                 <li class="until-here" data-testid="earlier">
                   {texts.earlier}
@@ -125,6 +126,24 @@ function Log({ session, names, kept }: LogProps) {
       </div>
     </div>
   );
+}
+
+/**
+ * Draws a line once, and again only when it has changed, or what it shows beside its own: of a thousand lines
+ * each new one would otherwise cost as much as all of them.
+ */
+function useDrawnOnce(session: Session, names: Map<string, string>): (line: Line) => VNode {
+  const kept = useRef({ shows: "", drawn: new WeakMap<Line, VNode>() });
+  const shows = JSON.stringify([new Date().toDateString(), document.documentElement.lang, ...names]);
+  if (kept.current.shows !== shows) kept.current = { shows, drawn: new WeakMap() };
+  const { drawn } = kept.current;
+  return (line) => {
+    const before = drawn.get(line);
+    if (before) return before;
+    const now = <Said line={line} names={names} session={session} />;
+    drawn.set(line, now);
+    return now;
+  };
 }
 
 /** What stands where nothing does: never that nothing was said, before that is known. */

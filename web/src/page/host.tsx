@@ -13,12 +13,15 @@ interface HostProps {
   view: MeshView;
 }
 
+/** From more than this many who wait on, some may be of one visitor who fills the lobby. */
+const crowd = 3;
+
 /** Who waits to be let in. */
 export function Waiting({ session, view }: HostProps) {
   const task = useTask();
   if (view.waiting.length === 0) return null;
-  const decide = (action: "admit" | "deny", ticket?: string) =>
-    void task.run(() => session.mesh.moderate({ action, ...(ticket === undefined ? {} : { ticket }) }));
+  const decide = (action: "admit" | "deny", whom: { ticket?: string; network?: boolean } = {}) =>
+    void task.run(() => session.mesh.moderate({ action, ...whom }));
   return (
     <section class="lobby-list" data-testid="lobby">
       <h3>{texts.lobby(view.waiting.length)}</h3>
@@ -46,7 +49,7 @@ export function Waiting({ session, view }: HostProps) {
                 type="button"
                 class="primary small"
                 data-testid="admit"
-                onClick={() => decide("admit", ticket)}
+                onClick={() => decide("admit", { ticket })}
               >
                 {texts.admit}
               </button>
@@ -54,18 +57,38 @@ export function Waiting({ session, view }: HostProps) {
                 type="button"
                 class="quiet small"
                 data-testid="deny"
-                onClick={() => decide("deny", ticket)}
+                onClick={() => decide("deny", { ticket })}
               >
                 {texts.deny}
               </button>
+              {view.waiting.length > crowd && (
+                <button
+                  type="button"
+                  class="quiet small"
+                  data-testid="deny-network"
+                  onClick={() => decide("deny", { ticket, network: true })}
+                >
+                  {texts.denyNetwork}
+                </button>
+              )}
             </p>
           </li>
         ))}
       </ul>
       {view.waiting.length > 1 && (
-        <button type="button" class="secondary small" data-testid="admit-all" onClick={() => decide("admit")}>
-          {texts.admitAll}
-        </button>
+        <p class="row">
+          <button
+            type="button"
+            class="secondary small"
+            data-testid="admit-all"
+            onClick={() => decide("admit")}
+          >
+            {texts.admitAll}
+          </button>
+          <button type="button" class="quiet small" data-testid="deny-all" onClick={() => decide("deny")}>
+            {texts.denyAll}
+          </button>
+        </p>
       )}
       <Problem id="lobby-problem" code={task.error} />
     </section>

@@ -82,6 +82,8 @@ const en = {
   admit: "Let in",
   admitAll: "Let everyone in",
   deny: "Refuse",
+  denyAll: "Refuse everyone",
+  denyNetwork: "Refuse all from this network",
   cohost: "co-host",
   control: "What is allowed",
   allow: {
@@ -425,6 +427,8 @@ const zh: Texts = {
   admit: "准许",
   admitAll: "全部准许",
   deny: "拒绝",
+  denyAll: "全部拒绝",
+  denyNetwork: "拒绝该网络的所有人",
   cohost: "联席主持人",
   control: "会议权限",
   allow: {
