@@ -118,7 +118,7 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 	s.guesses = c.guesses(guessesRule, others.Guessed)
 	s.logins = c.guesses(loginsRule, func(ip netip.Addr, _ string) { others.FailedLogin(ip) })
 	s.rooms = rooms.New(signaling.Encoder{}, participants.Loader(db), rooms.Options{
-		NodeID: node, Watch: others.Watch, Unwatch: others.Unwatch, Spoken: chat.Spoken(db, signaling.Marshaled),
+		NodeID: node, Watch: others.Watch, Unwatch: others.Unwatch, Shares: c.RateLimits == "on", Spoken: chat.Spoken(db, signaling.Marshaled),
 	})
 	s.participants = participants.New(db, s.rooms, participants.Options{
 		NodeID: node, Alone: c.RedisURL == "", Cluster: others, Grace: c.Grace, Passwords: passwords, Guesses: s.guesses, Log: log,

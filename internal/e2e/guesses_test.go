@@ -98,7 +98,9 @@ func guesser(t *testing.T, guess func(i int)) {
 // TestGuesserRefusesNobodyOfItsAddress: what 128 or 100 random bits prove is answered at once, a password or a
 // short key of other people after a short wait.
 func TestGuesserRefusesNobodyOfItsAddress(t *testing.T) {
-	const atOnce, shortly = 2 * time.Second, 15 * time.Second
+	// A password is compared when those that the guesser has sent before it have been, which takes as long as the machine has no core
+	// for it.
+	const atOnce, shortly = 5 * time.Second, 30 * time.Second
 	onEach(t, func(t *testing.T, n []*testnode.Node) {
 		m := meeting(t, n[0], nil)
 		guarded := meeting(t, n[0], map[string]any{"password": "right", "policy": map[string]any{"max_peers": 8}})
@@ -138,7 +140,7 @@ func TestGuesserRefusesNobodyOfItsAddress(t *testing.T) {
 		in("a return under a short key", atOnce, with(as(short, "bert"), func(j *protocol.Join) { j.ResumeToken = bert.Joined().ResumeToken }))
 		in("a host key", atOnce, asHost(m))
 		in("a host key of a short key's meeting", atOnce, asHost(short))
-		in("a password of another meeting", atOnce, with(as(neighbours, "dora"), func(j *protocol.Join) { j.Password = "right" }))
+		in("a password of another meeting", shortly, with(as(neighbours, "dora"), func(j *protocol.Join) { j.Password = "right" }))
 		in("the password", shortly, with(as(guarded, "emil"), func(j *protocol.Join) { j.Password = "right" }))
 		in("a short key", shortly, as(short, "fred"))
 		if code := status(t, last, office, "GET", "meetings/"+m.MeetingID, "", ""); code != http.StatusOK {
@@ -167,6 +169,17 @@ func tryQuietly(n *testnode.Node, addr string, j protocol.Join) error {
 	return err
 }
 
+// tryAgain does as clients do where there was no core for a join in time.
+func tryAgain(n *testnode.Node, addr string, j protocol.Join) error {
+	for range 20 {
+		if err := tryQuietly(n, addr, j); fault.CodeOf(err) != fault.Unavailable {
+			return err
+		}
+		time.Sleep(500 * time.Millisecond)
+	}
+	return tryQuietly(n, addr, j)
+}
+
 // TestOfficeReturnsAfterTheGrace: 40 people of one address come back at once, each with a token that has
 // expired, and then anew.
 func TestOfficeReturnsAfterTheGrace(t *testing.T) {
@@ -188,16 +201,16 @@ func TestOfficeReturnsAfterTheGrace(t *testing.T) {
 		var all sync.WaitGroup
 		for i := range joins {
 			all.Go(func() {
-				if err := tryQuietly(n[i%len(n)], office, joins[i]); err != nil {
+				if err := tryAgain(n[i%len(n)], office, joins[i]); err != nil {
 					t.Errorf("%s: %v", joins[i].UserID, err)
 				}
 				expired := joins[i]
 				expired.ResumeToken = fmt.Sprint("rt_of-a-seat-that-is-gone", i)
-				if err := tryQuietly(n[i%len(n)], office, expired); fault.CodeOf(err) != fault.ResumeExpired {
+				if err := tryAgain(n[i%len(n)], office, expired); fault.CodeOf(err) != fault.ResumeExpired {
 					t.Errorf("%s with an expired token: %v", joins[i].UserID, err)
 				}
 				joins[i].UserID += " anew"
-				if err := tryQuietly(n[i%len(n)], office, joins[i]); err != nil {
+				if err := tryAgain(n[i%len(n)], office, joins[i]); err != nil {
 					t.Errorf("%s: %v", joins[i].UserID, err)
 				}
 			})

@@ -37,6 +37,7 @@ func speak(t *testing.T, p *client.Participant, text string) (said int, refusal 
 }
 
 func TestReconnectingRenewsNothing(t *testing.T) {
+	t.Parallel()
 	n := testnode.Start(t, limited...)
 	m := meeting(t, n, nil)
 	began := time.Now()
@@ -72,6 +73,7 @@ func asFault(t *testing.T, err error) *fault.Error {
 
 // Many addresses in one meeting say no more than it is to be told; other meetings are told theirs.
 func TestMeetingIsToldSoManyMessagesAtMost(t *testing.T) {
+	t.Parallel()
 	n := testnode.Start(t, append(limited, "SIGNALD_MAX_PEERS=40")...)
 	m, other := meeting(t, n, nil), meeting(t, n, nil)
 	heard := newInbox()
@@ -102,6 +104,7 @@ func TestMeetingIsToldSoManyMessagesAtMost(t *testing.T) {
 
 // What an address says at one node counts at the others.
 func TestNodesKeepOneSum(t *testing.T) {
+	t.Parallel()
 	nodes := cluster(t, 2, append(limited, "SIGNALD_MAX_PEERS=40")...)
 	m := meeting(t, nodes[0], nil)
 	said := func(node *testnode.Node, user string) int {
@@ -178,6 +181,7 @@ func (s *slow) read() {
 // One guest sends another as much as it is let. The receiver, behind a line that takes nothing for a while, stays; the
 // sender is told; a third one's signals arrive.
 func TestNobodyIsCutByWhatOthersSend(t *testing.T) {
+	t.Parallel()
 	n := testnode.Start(t, append(limited, "SIGNALD_PING_INTERVAL=25s", "SIGNALD_PING_TIMEOUT=20s")...)
 	m := meeting(t, n, nil)
 	for _, version := range []int{1, 2} {
@@ -228,9 +232,11 @@ func TestNobodyIsCutByWhatOthersSend(t *testing.T) {
 // An office of 200 people behind one address, in forty meetings, and a conference of a hundred of them in one: all join,
 // say something, reload, lose their network together, and come back. Nobody is refused anything.
 func TestOfficeNoticesNoLimit(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct{ people, meetings int }{"forty meetings": {200, 40}, "one meeting": {100, 1}} {
 		t.Run(name, func(t *testing.T) {
-			n := testnode.Start(t, append(limited, "SIGNALD_MAX_SOCKETS_PER_IP=1000", "SIGNALD_MAX_PEERS=100", "SIGNALD_GRACE=2s", "SIGNALD_LOG_LEVEL=info")...)
+			t.Parallel()
+			n := testnode.Start(t, append(limited, "SIGNALD_MAX_SOCKETS_PER_IP=1000", "SIGNALD_MAX_PEERS=100", "SIGNALD_GRACE=15s", "SIGNALD_LOG_LEVEL=info")...)
 			meetings := make([]client.Meeting, c.meetings)
 			for i := range meetings {
 				m := map[string]any{}

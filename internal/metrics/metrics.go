@@ -143,6 +143,7 @@ func (m *Metrics) Watch(s Sources) {
 	m.counter("outbox_drops_total", outboxHelp, &sockets.OverBudget, prometheus.Labels{"reason": "memory"})
 	m.counter("outbox_drops_total", outboxHelp, &room.AwayFull, prometheus.Labels{"reason": "away_full"})
 	m.counter("outbox_drops_total", outboxHelp, &room.SentFull, prometheus.Labels{"reason": "unconfirmed_full"})
+	m.counter("outbox_drops_total", outboxHelp, &room.Crowded, prometheus.Labels{"reason": "crowded"})
 	m.counter("outbox_drops_total", outboxHelp, &room.OrderFull, prometheus.Labels{"reason": "order_full"})
 
 	const advice = "Members of this node asked to mend a pair that is broken, by action: restart (ICE), or relay (through a TURN server)."

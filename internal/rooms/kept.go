@@ -23,12 +23,10 @@ func (r *Room) sendLocked(s *seat, from string, f Frame) Outcome {
 	opts := &r.rooms.opts
 	m := s.member
 	switch {
-	case crowds(s.sent, r.sizeOf, from, size, opts.SentLimit/sentShare, opts.SentBytes/sentShare),
-		crowds(s.held, r.sizeOf, from, size, opts.QueueLimit/heldShare, opts.QueueBytes/heldShare):
-		r.rooms.stats.Crowded.Add(1)
-		return Crowded
 	case m == nil || !m.started || m.expecting:
-		if len(s.held) >= opts.QueueLimit || s.heldBytes+size > opts.QueueBytes {
+		n, bytes := r.partOf(s.held, from)
+		if len(s.held) >= opts.QueueLimit || s.heldBytes+size > opts.QueueBytes ||
+			n >= opts.QueueLimit/heldShare || bytes+size > opts.QueueBytes/heldShare {
 			r.rooms.stats.AwayFull.Add(1)
 			return Gone
 		}
@@ -38,6 +36,11 @@ func (r *Room) sendLocked(s *seat, from string, f Frame) Outcome {
 			m.pending = append(m.pending, heldHere)
 		}
 		return Queued
+	}
+	switch n, bytes := r.partOf(s.sent, from); {
+	case n > 0 && opts.Shares && (n >= opts.SentLimit/sentShare || bytes+size > opts.SentBytes/sentShare):
+		r.rooms.stats.Crowded.Add(1)
+		return Crowded
 	case len(s.sent) >= opts.SentLimit || s.sentBytes+size > opts.SentBytes || len(r.errands) >= errandsLimit:
 		r.rooms.stats.SentFull.Add(1)
 		return NotYet
@@ -55,17 +58,17 @@ func (r *Room) sendLocked(s *seat, from string, f Frame) Outcome {
 const (
 	sentShare = 4
 	heldShare = 2
+	sentEarly = 2 * sentShare // of the bound, from where on confirmations are asked for
 )
 
-// crowds reports whether one more signal of a sender would be more than its share. The first one is not.
-func crowds(list []kept, sizeOf func(Frame) int, from string, size, most, mostBytes int) bool {
-	n := 0
+// partOf is how many of the signals, and of their bytes, are one sender's.
+func (r *Room) partOf(list []kept, from string) (n, bytes int) {
 	for i := range list {
 		if list[i].from == from {
-			n, size = n+1, size+sizeOf(list[i].frame)
+			n, bytes = n+1, bytes+r.sizeOf(list[i].frame)
 		}
 	}
-	return n > 0 && (n >= most || size > mostBytes)
+	return n, bytes
 }
 
 // dropSentToOld forgets what a client of protocol 1 has not confirmed: it was kept for its bound alone, for its
@@ -88,7 +91,7 @@ func (r *Room) trackLocked(m *Member, s *seat, i int) {
 	opts := &r.rooms.opts
 	r.errands = append(r.errands, errand{
 		frame: s.sent[i].frame, to: m.out, member: m, number: s.sentFirst + uint64(i), //nolint:gosec // an index
-		early: len(s.sent) >= opts.SentLimit/4 || s.sentBytes >= opts.SentBytes/4,
+		early: len(s.sent) >= opts.SentLimit/sentEarly || s.sentBytes >= opts.SentBytes/sentEarly,
 	})
 }
 

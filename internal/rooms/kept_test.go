@@ -85,8 +85,8 @@ func TestConfirmationCoversWhatWasSentBeforeItsMark(t *testing.T) {
 
 func TestUnconfirmedSignalsAreBounded(t *testing.T) {
 	for name, o := range map[string]rooms.Options{
-		"count": {SentLimit: 8},
-		"bytes": {SentBytes: 8 * len("p_a 0")},
+		"count": {SentLimit: 8, Shares: true},
+		"bytes": {SentBytes: 8 * len("p_a 0"), Shares: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -130,7 +130,7 @@ func TestUnconfirmedSignalsAreBounded(t *testing.T) {
 // Protocol 1 cannot come back to its seat: what it has not confirmed is bounded, and sent once.
 func TestNothingIsSentAgainToProtocol1(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := openWith(t, rooms.Options{SentLimit: 8})
+		h := openWith(t, rooms.Options{SentLimit: 8, Shares: true})
 		a, _ := h.join(person("p_a", "c"))
 		old := person("p_b", "c")
 		old.Protocol = 1

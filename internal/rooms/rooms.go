@@ -149,10 +149,11 @@ type Options struct {
 	MapEvery   time.Duration // least time between two maps of a room; 250 ms
 	TableEvery time.Duration // least time between two tables of who hears whom; 1 s
 	HealAfter  time.Duration // how long a hole may stay; 300 ms
-	QueueLimit int           // messages kept for a member that is away; 64
-	QueueBytes int           // and their bytes; 256 KiB
-	SentLimit  int           // signals that a connection need not have confirmed; 512
+	QueueLimit int           // messages kept for a member that is away; 128, half of them of one sender
+	QueueBytes int           // and their bytes; 512 KiB, likewise
+	SentLimit  int           // signals that a connection need not have confirmed; 1,000
 	SentBytes  int           // and their bytes; 512 KiB
+	Shares     bool          // one sender has at most a quarter of SentLimit and SentBytes
 
 	// Watch has this node told of a meeting's changes, as soon as what it returns is
 	// closed; Unwatch ends that. Both only note the wish. Nil: there is no other node.
@@ -189,8 +190,8 @@ func New(encoder Encoder, load Loader, opts Options) *Rooms {
 	def(&opts.MapEvery, 250*time.Millisecond)
 	def(&opts.TableEvery, time.Second)
 	def(&opts.HealAfter, 300*time.Millisecond)
-	opts.QueueLimit, opts.QueueBytes = cmp.Or(opts.QueueLimit, 64), cmp.Or(opts.QueueBytes, 256<<10)
-	opts.SentLimit, opts.SentBytes = cmp.Or(opts.SentLimit, 512), cmp.Or(opts.SentBytes, 512<<10)
+	opts.QueueLimit, opts.QueueBytes = cmp.Or(opts.QueueLimit, 128), cmp.Or(opts.QueueBytes, 512<<10)
+	opts.SentLimit, opts.SentBytes = cmp.Or(opts.SentLimit, 1000), cmp.Or(opts.SentBytes, 512<<10)
 	if opts.Watch == nil {
 		listening := make(chan struct{})
 		close(listening)
