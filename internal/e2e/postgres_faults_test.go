@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"net/http"
 	"net/url"
 	"sync"
 	"testing"
@@ -95,7 +96,13 @@ func TestSlowPostgreSQLIsWaitedForWithinBounds(t *testing.T) {
 		return err == nil && time.Since(asked) < 2*time.Second
 	})
 	again := time.Since(began)
-	eventually(t, "the goroutines are gone", 30*time.Second, func() bool { return valuesOf(t, addr)["go_goroutines"] < goroutines+30 })
+	defer func() {
+		if t.Failed() {
+			_, profile := do(t, http.DefaultClient, "GET", "http://"+addr+"/debug/pprof/goroutine?debug=1", "")
+			t.Logf("%v goroutines before, and now: %s", goroutines, profile)
+		}
+	}()
+	eventually(t, "the goroutines are gone", time.Minute, func() bool { return valuesOf(t, addr)["go_goroutines"] < goroutines+30 })
 	t.Logf("%d joins at a time: %d served, %d told unavailable, the slowest after %s; at most %v goroutines (%v before); quick again after %s",
 		clients, served, refused, slowest, most, goroutines, again)
 	o.whole(t)
