@@ -36,6 +36,9 @@ func (o *outcomes) add(what string) {
 	o.counts[what]++
 }
 
+// unanswered counts a request whose answer had not come when the attack was over.
+func (o *outcomes) unanswered() { o.add("unanswered") }
+
 // err counts the outcome of a request.
 func (o *outcomes) err(err error) {
 	code := string(fault.CodeOf(err))

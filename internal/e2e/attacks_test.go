@@ -26,7 +26,9 @@ func (s *siege) post(ctx context.Context, address, method, path, body string) {
 	req.Header.Set("X-Forwarded-For", address)
 	resp, err := flood.Do(req)
 	if err != nil {
-		if ctx.Err() == nil {
+		if ctx.Err() != nil {
+			s.unanswered()
+		} else {
 			s.add("connection lost")
 		}
 		return
@@ -81,6 +83,8 @@ func (s *siege) inside(user string) protocol.Join {
 func (s *siege) call(ctx context.Context, c *client.Conn, event string, payload any) {
 	if err := c.Call(ctx, event, payload, nil); ctx.Err() == nil {
 		s.err(err)
+	} else {
+		s.unanswered()
 	}
 }
 

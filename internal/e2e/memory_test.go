@@ -84,7 +84,9 @@ func roundTrips(t *testing.T, conn *websocket.Conn, stop <-chan struct{}) (p99 t
 // 80 clients of 20 addresses ask within their limits for 300 MB and read none of it.
 func TestClientsThatDoNotReadTakeBoundedMemory(t *testing.T) {
 	const clients, budget = 80, 64
-	n := testnode.Start(t, "SIGNALD_RATE_LIMITS=on", "SIGNALD_TRUSTED_PROXIES=127.0.0.1/32", "SIGNALD_MAX_PEERS=100", fmt.Sprint("SIGNALD_MAX_QUEUED=", budget))
+	n := testnode.Start(t, "SIGNALD_RATE_LIMITS=on", "SIGNALD_TRUSTED_PROXIES=127.0.0.1/32", "SIGNALD_MAX_PEERS=100",
+		"SIGNALD_PING_INTERVAL=60s", "SIGNALD_PING_TIMEOUT=30s", // which the hostile do not answer
+		fmt.Sprint("SIGNALD_MAX_QUEUED=", budget))
 	honest := dialFrom(t, n, "198.51.100.1")
 	_, body := do(t, http.DefaultClient, "POST", n.URL+"/api/v1/meetings", `{"policy":{"max_peers":100}}`)
 	var m struct {

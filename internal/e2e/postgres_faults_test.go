@@ -102,7 +102,7 @@ func TestSlowPostgreSQLIsWaitedForWithinBounds(t *testing.T) {
 			t.Logf("%v goroutines before, and now: %s", goroutines, profile)
 		}
 	}()
-	eventually(t, "the goroutines are gone", time.Minute, func() bool { return valuesOf(t, addr)["go_goroutines"] < goroutines+30 })
+	eventually(t, "the goroutines are gone", time.Minute, func() bool { return valuesOf(t, addr)["go_goroutines"] < goroutines+64 }) // 32 readers of sockets wait for work
 	t.Logf("%d joins at a time: %d served, %d told unavailable, the slowest after %s; at most %v goroutines (%v before); quick again after %s",
 		clients, served, refused, slowest, most, goroutines, again)
 	o.whole(t)

@@ -1,16 +1,19 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -288,11 +291,17 @@ func TestFrozenServerLosesNobodyForGood(t *testing.T) {
 	sees(t, b.must(t), map[string]string{"a": "online"})
 }
 
-func TestThousandClientsReconnectAtOnce(t *testing.T) {
+// RECONNECTING=1000 is what OPERATIONS tells of; the usual run has cores for fewer.
+func TestManyClientsReconnectAtOnce(t *testing.T) {
 	t.Parallel()
 	// A busy machine takes longer for a thousand clients than people are given to come back.
 	n := testnode.Start(t, "SIGNALD_LOG_LEVEL=warn", "SIGNALD_GRACE=5m", "SIGNALD_PING_TIMEOUT=1m")
-	const groups, size = 200, 5
+	const size = 5
+	clients, err := strconv.Atoi(cmp.Or(os.Getenv("RECONNECTING"), "300"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	groups := clients / size
 	type seat struct {
 		meeting client.Meeting
 		p       *client.Participant
@@ -342,6 +351,7 @@ func TestThousandClientsReconnectAtOnce(t *testing.T) {
 				if s.p, s.err = p, err; !again || c.Err() != nil {
 					break
 				}
+				time.Sleep(500*time.Millisecond + rand.N(time.Second)) //nolint:gosec // as clients do
 			}
 			s.took = time.Since(began)
 		})
