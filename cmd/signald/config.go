@@ -94,8 +94,9 @@ type Config struct {
 	TURNBandwidthTotal   int      `name:"turn-bandwidth-total" env:"SIGNALD_TURN_BANDWIDTH_TOTAL" default:"125000000" help:"The same of all allocations: what the host's line can take in one direction. When it is full, each address has an equal part. 0: no limit." group:"TURN server"`
 	TURNPrivatePeers     bool     `name:"turn-private-peers" env:"SIGNALD_TURN_PRIVATE_PEERS" help:"Relay to loopback and private networks, too: for development, and networks without Internet." group:"TURN server"`
 
-	LogLevel  string `env:"SIGNALD_LOG_LEVEL" oneof:"debug,info,warn,error" default:"info" help:"Least important level that is logged." group:"Logging"`
-	LogFormat string `env:"SIGNALD_LOG_FORMAT" oneof:"json,console" default:"json" help:"json for machines, console for people." group:"Logging"`
+	LogLevel     string `env:"SIGNALD_LOG_LEVEL" oneof:"debug,info,warn,error" default:"info" help:"Least important level that is logged." group:"Logging"`
+	LogLevelFile string `env:"SIGNALD_LOG_LEVEL_FILE" placeholder:"FILE" help:"File with the level, instead of SIGNALD_LOG_LEVEL; read again on SIGHUP." group:"Logging"`
+	LogFormat    string `env:"SIGNALD_LOG_FORMAT" oneof:"json,console" default:"json" help:"json for machines, console for people." group:"Logging"`
 
 	WebhookURL    string   `name:"webhook-url" env:"SIGNALD_WEBHOOK_URL" placeholder:"URL" help:"Where meetings that are created, start and end, and participants that join and leave, are told of, by signed POSTs. All nodes have the same. Empty: nobody is told. Example: https://app.example.org/hooks/signald." group:"Operating" secret:"true"`
 	WebhookSecret []string `env:"SIGNALD_WEBHOOK_SECRET" placeholder:"SECRET,..." help:"What webhooks are signed with: whsec_ and the base64 of 24 to 64 random bytes. While it is being changed, the new and the old one. Example: whsec_$(openssl rand -base64 32)." group:"Operating" secret:"true"`
@@ -106,6 +107,7 @@ type Config struct {
 	OTLPHeaders  []string `name:"otlp-headers" env:"SIGNALD_OTLP_HEADERS,OTEL_EXPORTER_OTLP_HEADERS" placeholder:"NAME=VALUE,..." help:"Headers that the collector wants, values in percent-encoding. Example: authorization=Bearer%20TOKEN." group:"Operating" secret:"true"`
 	OTLPSample   float64  `name:"otlp-sample" env:"SIGNALD_OTLP_SAMPLE" default:"1" help:"How many of the traces that begin here are kept, 0 to 1; one that begins elsewhere is kept if it is there. Example: 0.1." group:"Operating"`
 
+	level          *level            // of LogLevelFile
 	otlpHeaders    map[string]string // OTLPHeaders, parsed
 	proxies        []netip.Prefix    // TrustedProxies, parsed
 	tokens         *identity.Keys    // TokenKeys, parsed; nil if there are none

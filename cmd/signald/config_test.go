@@ -101,6 +101,7 @@ var others = map[string]string{
 	"SIGNALD_TURN_BANDWIDTH":         "500000",
 	"SIGNALD_TURN_PRIVATE_PEERS":     "true",
 	"SIGNALD_LOG_LEVEL":              "warn",
+	"SIGNALD_LOG_LEVEL_FILE":         "/etc/signald/level",
 	"SIGNALD_LOG_FORMAT":             "console",
 	"SIGNALD_METRICS_LISTEN":         "127.0.0.1:9464",
 	"SIGNALD_WEBHOOK_URL":            "https://app.example.org/hooks?token=s3cret",

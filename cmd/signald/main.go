@@ -123,7 +123,14 @@ func asError(v any) error {
 
 // run serves until a signal. The second one ends the process at once.
 func (s *serveCommand) run(ctx context.Context, stdout, stderr io.Writer) int {
+	s.level = &level{}
 	log := s.logger(stderr)
+	if s.LogLevelFile != "" {
+		if err := s.level.read(s.LogLevelFile); err != nil {
+			log.Error().Err(err).Msg("could not start: SIGNALD_LOG_LEVEL_FILE")
+			return 1
+		}
+	}
 	for _, name := range misspelt() {
 		log.Warn().Str("variable", name).Msg("there is no such setting")
 	}
@@ -161,6 +168,9 @@ func (s *serveCommand) run(ctx context.Context, stdout, stderr io.Writer) int {
 func (c *Config) logger(w io.Writer) zerolog.Logger {
 	if c.LogFormat == "console" {
 		w = zerolog.ConsoleWriter{Out: w, TimeFormat: "15:04:05"}
+	}
+	if c.level != nil && c.LogLevelFile != "" {
+		return zerolog.New(w).Level(zerolog.DebugLevel).Hook(c.level).With().Timestamp().Logger()
 	}
 	level, _ := zerolog.ParseLevel(c.LogLevel) // checked by kong
 	return zerolog.New(w).Level(level).With().Timestamp().Logger()

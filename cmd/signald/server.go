@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
-	"golang.org/x/crypto/acme/autocert"
 
 	"signald/internal/admin"
 	"signald/internal/audit"
@@ -58,7 +57,8 @@ type server struct {
 	elsewhere    *limits.Elsewhere
 	shared       sharedLimits
 	sockets      *socketio.Server
-	tls          *tls.Config   // nil: plain HTTP
+	tls          *tls.Config // nil: plain HTTP
+	certificates certificates
 	relay        *relay.Server // nil: no TURN server inside
 	http         *http.Server
 	metrics      *metrics.Metrics
@@ -128,10 +128,10 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 		return nil, fmt.Errorf("register with the database: %w", err)
 	}
 	s.elsewhere = limits.NewElsewhere(3 * repeatCountsEvery)
-	var certificates *autocert.Manager
-	if s.tls, certificates, err = newTLS(c, log); err != nil {
+	if s.certificates, err = newTLS(c, log); err != nil {
 		return nil, err
 	}
+	s.tls = s.certificates.tls
 	servers, err := s.iceServers(ctx, db)
 	if err != nil {
 		return nil, err
@@ -170,7 +170,7 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 	if err := s.listen(handler); err != nil {
 		return nil, err
 	}
-	return s, s.listenForHTTP(certificates)
+	return s, s.listenForHTTP(s.certificates.manager)
 }
 
 // listen opens the port.
@@ -203,6 +203,7 @@ func (s *server) Serve(ctx context.Context, stopping func()) error {
 	running.Go(func() { s.runWebhooks(background) })
 	running.Go(s.operator.serve)
 	running.Go(s.redirector.serve)
+	running.Go(func() { s.listenToSignals(background) })
 	defer running.Wait()
 	defer s.operator.close()
 	defer s.redirector.close()

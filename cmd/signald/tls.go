@@ -24,35 +24,42 @@ import (
 
 var errPermission = fs.ErrPermission
 
-// newTLS makes the TLS settings; nil means plain HTTP. The manager is nil without ACME.
-func newTLS(c *Config, log zerolog.Logger) (*tls.Config, *autocert.Manager, error) {
+// certificates is where the certificate comes from.
+type certificates struct {
+	tls     *tls.Config       // nil: plain HTTP
+	files   *certFiles        // nil: not from files
+	manager *autocert.Manager // nil: not from ACME
+}
+
+func newTLS(c *Config, log zerolog.Logger) (certificates, error) {
 	base := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}, CipherSuites: withForwardSecrecy}
 	switch c.tlsMode() {
 	case "off":
-		return nil, nil, nil
+		return certificates{}, nil
 	case "files":
 		files := &certFiles{cert: c.TLSCert, key: c.TLSKey, log: log}
 		if err := files.readLocked(); err != nil {
-			return nil, nil, err
+			return certificates{}, err
 		}
 		base.GetCertificate = files.get
+		return certificates{tls: base, files: files}, nil
 	case "acme":
 		manager, err := newManager(c)
 		if err != nil {
-			return nil, nil, err
+			return certificates{}, err
 		}
 		base.GetCertificate = manager.GetCertificate
 		base.NextProtos = append(base.NextProtos, acme.ALPNProto)
-		return base, manager, nil
+		return certificates{tls: base, manager: manager}, nil
 	case "self-signed":
 		cert, err := selfSigned(c.Domain)
 		if err != nil {
-			return nil, nil, err
+			return certificates{}, err
 		}
 		log.Warn().Msg("the certificate is self-signed: browsers will warn; set SIGNALD_DOMAIN or SIGNALD_TLS_CERT and SIGNALD_TLS_KEY")
 		base.Certificates = []tls.Certificate{cert}
 	}
-	return base, nil, nil
+	return certificates{tls: base}, nil
 }
 
 // withForwardSecrecy are the ciphers of TLS 1.2; those of 1.3 are all good.
@@ -133,6 +140,13 @@ func (f *certFiles) lookLocked() {
 	if err := f.readLocked(); err != nil {
 		f.log.Warn().Err(err).Msg("certificate not renewed, the old one stays")
 	}
+}
+
+// reload reads the files now. After an error the certificate from before stays.
+func (f *certFiles) reload() error {
+	f.looking.Lock()
+	defer f.looking.Unlock()
+	return f.readLocked()
 }
 
 func selfSigned(domain string) (tls.Certificate, error) {

@@ -73,10 +73,11 @@ func TestCertificateIsReadAgainWhenItChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p.write(t, "first.example")
 		var log bytes.Buffer
-		config, _, err := newTLS(valid(func(c *Config) { c.TLSCert, c.TLSKey = p.cert, p.key }), zerolog.New(&log))
+		made, err := newTLS(valid(func(c *Config) { c.TLSCert, c.TLSKey = p.cert, p.key }), zerolog.New(&log))
 		if err != nil {
 			t.Fatal(err)
 		}
+		config := made.tls
 		expect := func(when, want string) {
 			t.Helper()
 			if got := shown(t, config); got != want {
@@ -164,10 +165,11 @@ func TestServesTheCertificateOfTheFiles(t *testing.T) {
 }
 
 func TestACMEIsForTheDomainAlone(t *testing.T) {
-	config, _, err := newTLS(valid(func(c *Config) { c.Domain, c.ACMECache = "meet.example.org", t.TempDir() }), zerolog.Nop())
+	made, err := newTLS(valid(func(c *Config) { c.Domain, c.ACMECache = "meet.example.org", t.TempDir() }), zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}
+	config := made.tls
 	if _, err := config.GetCertificate(&tls.ClientHelloInfo{ServerName: "evil.example"}); err == nil || !strings.Contains(err.Error(), "not configured") {
 		t.Errorf("for another name: %v", err)
 	}
@@ -181,7 +183,7 @@ func TestACMEIsForTheDomainAlone(t *testing.T) {
 }
 
 func TestPlainHTTPHasNoTLS(t *testing.T) {
-	if config, _, err := newTLS(valid(nil), zerolog.Nop()); config != nil || err != nil {
-		t.Errorf("%v, %v", config, err)
+	if made, err := newTLS(valid(nil), zerolog.Nop()); made.tls != nil || err != nil {
+		t.Errorf("%v, %v", made, err)
 	}
 }

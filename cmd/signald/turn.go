@@ -76,7 +76,7 @@ func (c *Config) publicAddresses(ctx context.Context) ([]netip.Addr, error) {
 	if len(set) > 0 {
 		return set, nil
 	}
-	addrs, _ := net.InterfaceAddrs() // none known: there are other ways
+	addrs, _ := net.InterfaceAddrs() // none known: there are other ways, and the relay says what is wrong
 	for _, a := range addrs {
 		if p, err := netip.ParsePrefix(a.String()); err == nil {
 			set = append(set, p.Addr())

@@ -155,9 +155,10 @@ func TestTURNOverTLSIsToldOfWithACertificateThatBrowsersTake(t *testing.T) {
 			}
 			s := &server{config: config, log: zerolog.Nop()}
 			var err error
-			if s.tls, _, err = newTLS(config, s.log); err != nil {
+			if s.certificates, err = newTLS(config, s.log); err != nil {
 				t.Fatal(err)
 			}
+			s.tls = s.certificates.tls
 			told, err := s.iceServers(t.Context(), observedStore{})
 			if err != nil {
 				t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -62,9 +63,11 @@ type key struct {
 	sign    any // nil: others sign, we only verify
 }
 
-// Keys verify tokens. Several are in force while one takes over from another.
+// Keys verify tokens. Several are in force while one takes over from another. They may be used and read
+// again at the same time.
 type Keys struct {
-	keys   []key
+	list   []string // as ParseKeys has them
+	keys   atomic.Pointer[[]key]
 	parser *jwt.Parser
 }
 
@@ -72,7 +75,35 @@ type Keys struct {
 // or EdDSA, with the 32 bytes of a public key or the 64 of a private one. An
 // element @file stands for the lines of a file. No keys: nil.
 func ParseKeys(list []string) (*Keys, error) {
-	var k Keys
+	keys, err := parseKeys(list)
+	if err != nil || len(keys) == 0 {
+		return nil, err
+	}
+	k := &Keys{
+		list:   list,
+		parser: jwt.NewParser(jwt.WithValidMethods([]string{hs256, eddsa}), jwt.WithExpirationRequired(), jwt.WithLeeway(leeway)),
+	}
+	k.keys.Store(&keys)
+	return k, nil
+}
+
+// Reload reads the files among the keys again, and returns how many keys are in force. After an error those from before are.
+func (k *Keys) Reload() (int, error) {
+	if k == nil {
+		return 0, nil
+	}
+	keys, err := parseKeys(k.list)
+	if err == nil && len(keys) == 0 {
+		err = errors.New("there is no key any more")
+	}
+	if err != nil {
+		return len(*k.keys.Load()), err
+	}
+	k.keys.Store(&keys)
+	return len(keys), nil
+}
+
+func parseKeys(list []string) (keys []key, err error) {
 	var problems []error
 	for _, element := range list {
 		lines, err := linesOf(element)
@@ -84,21 +115,14 @@ func ParseKeys(list []string) (*Keys, error) {
 			switch {
 			case err != nil:
 				problems = append(problems, err)
-			case k.find(one.id) != nil:
+			case find(keys, one.id) != nil:
 				problems = append(problems, fmt.Errorf("two keys are called %s", one.id))
 			default:
-				k.keys = append(k.keys, one)
+				keys = append(keys, one)
 			}
 		}
 	}
-	if len(problems) > 0 {
-		return nil, errors.Join(problems...)
-	}
-	if len(k.keys) == 0 {
-		return nil, nil
-	}
-	k.parser = jwt.NewParser(jwt.WithValidMethods([]string{hs256, eddsa}), jwt.WithExpirationRequired(), jwt.WithLeeway(leeway))
-	return &k, nil
+	return keys, errors.Join(problems...)
 }
 
 func linesOf(element string) ([]string, error) {
@@ -150,10 +174,10 @@ func parseKey(line string) (key, error) {
 	return k, nil
 }
 
-func (k *Keys) find(id string) *key {
-	for i := range k.keys {
-		if k.keys[i].id == id {
-			return &k.keys[i]
+func find(keys []key, id string) *key {
+	for i := range keys {
+		if keys[i].id == id {
+			return &keys[i]
 		}
 	}
 	return nil
@@ -176,7 +200,10 @@ func (k *Keys) Verify(token string) (*Identity, error) {
 	_, err := k.parser.ParseWithClaims(token, &c, k.keyOf)
 	switch {
 	case errors.Is(err, jwt.ErrTokenExpired):
-		return nil, fault.New(fault.TokenExpired)
+		return nil, fault.New(fault.TokenExpired).Because(err)
+	case errors.Is(err, jwt.ErrTokenNotValidYet), errors.Is(err, jwt.ErrTokenUsedBeforeIssued):
+		return nil, fault.New(fault.Unauthorized).
+			WithMessage("The token is not valid yet. Check the clocks of this server and of who made the token.").Because(err)
 	case err != nil:
 		return nil, fault.New(fault.Unauthorized).WithMessage("The token is not valid.").Because(err)
 	}
@@ -198,9 +225,10 @@ func (k *Keys) Verify(token string) (*Identity, error) {
 // token that could choose would be checked with a public key as its secret.
 func (k *Keys) keyOf(t *jwt.Token) (any, error) {
 	id, named := t.Header["kid"].(string)
-	one := k.find(id)
-	if !named && len(k.keys) == 1 {
-		one = &k.keys[0]
+	keys := *k.keys.Load()
+	one := find(keys, id)
+	if !named && len(keys) == 1 {
+		one = &keys[0]
 	}
 	_, critical := t.Header["crit"] // RFC 7515: what is not understood there makes the token invalid
 	switch {
@@ -217,16 +245,18 @@ func (k *Keys) keyOf(t *jwt.Token) (any, error) {
 // Sign makes a token, with the key of that id or else the first that can sign.
 func (k *Keys) Sign(kid string, id Identity, ttl time.Duration) (string, error) {
 	var by *key
+	var keys []key
 	if k != nil {
-		for i := range k.keys {
-			if one := &k.keys[i]; one.sign != nil && (kid == "" || one.id == kid) {
+		keys = *k.keys.Load()
+		for i := range keys {
+			if one := &keys[i]; one.sign != nil && (kid == "" || one.id == kid) {
 				by = one
 				break
 			}
 		}
 	}
 	switch {
-	case by == nil && kid != "" && k != nil && k.find(kid) == nil:
+	case by == nil && kid != "" && k != nil && find(keys, kid) == nil:
 		return "", fmt.Errorf("SIGNALD_TOKEN_KEYS has no key %q", kid)
 	case by == nil:
 		return "", errors.New("no key to sign with: SIGNALD_TOKEN_KEYS needs an HS256 key or a private EdDSA key")

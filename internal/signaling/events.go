@@ -3,6 +3,7 @@ package signaling
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -76,7 +77,7 @@ func (c *client) join(ctx context.Context, j *protocol.Join) (any, error) {
 	if err := c.mayJoin(j); err != nil {
 		return nil, err
 	}
-	who, err := c.identify(j)
+	who, err := c.identify(ctx, j)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +119,7 @@ func (c *client) join(ctx context.Context, j *protocol.Join) (any, error) {
 
 // identify finds who vouches for a newcomer, by the join's own token or that of the
 // handshake; nil: nobody. Who comes back is known by the resume token.
-func (c *client) identify(j *protocol.Join) (*identity.Identity, error) {
+func (c *client) identify(ctx context.Context, j *protocol.Join) (*identity.Identity, error) {
 	token := j.Token
 	if token == "" {
 		token = c.token
@@ -127,7 +128,12 @@ func (c *client) identify(j *protocol.Join) (*identity.Identity, error) {
 	case j.ResumeToken != "" && j.Version >= 2:
 		return nil, nil
 	case token != "":
-		return c.hub.opts.Tokens.Verify(token)
+		who, err := c.hub.opts.Tokens.Verify(token)
+		if err != nil { // the client hears less, for it may not be the application's user who asks
+			c.hub.line(ctx, c.socket.IP()).Str("sid", c.socket.ID()).Str("meeting", logName(j.MeetingID)).
+				AnErr("cause", errors.Unwrap(err)).Msg("join token refused")
+		}
+		return who, err
 	case c.hub.opts.TokensRequired:
 		return nil, fault.New(fault.Unauthorized).WithMessage("This server needs a join token.")
 	}

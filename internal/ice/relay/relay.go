@@ -90,8 +90,12 @@ type Server struct {
 
 // Open listens and serves until Close.
 func Open(opts Options) (_ *Server, err error) {
+	own, err := ownAddresses()
+	if err != nil {
+		return nil, err
+	}
 	s := &Server{
-		opts: opts, quota: newQuota(opts.PerUser, opts.PerIP, opts.Total), sums: newSums(opts.Sums), own: ownAddresses(),
+		opts: opts, quota: newQuota(opts.PerUser, opts.PerIP, opts.Total), sums: newSums(opts.Sums), own: own,
 		places:  limits.Concurrent{PerNetwork: streamsPerIP, PerSite: streamsPerSite, InAll: streamsAtOnce},
 		streams: map[*stream]struct{}{}, relays: map[netip.AddrPort]*relayConn{},
 		gone: map[string]time.Time{},
@@ -270,15 +274,19 @@ func (s *Server) isPublicOfOurs(ip netip.Addr) bool {
 	return false
 }
 
-func ownAddresses() map[netip.Addr]bool {
+// ownAddresses are those of this host, which nobody is to reach from inside. Without them the server does not start.
+func ownAddresses() (map[netip.Addr]bool, error) {
 	all := map[netip.Addr]bool{}
-	addrs, _ := net.InterfaceAddrs() // none known: none to protect but the private ones
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, fmt.Errorf("ask for this host's addresses, which the TURN server relays nothing to: %w; systemd allows it with AF_NETLINK in RestrictAddressFamilies", err)
+	}
 	for _, a := range addrs {
 		if p, err := netip.ParsePrefix(a.String()); err == nil {
 			all[p.Addr().Unmap()] = true
 		}
 	}
-	return all
+	return all, nil
 }
 
 func addrOf(a net.Addr) netip.Addr { return portOf(a).Addr() }
