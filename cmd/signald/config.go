@@ -6,7 +6,6 @@ import (
 	"io"
 	"iter"
 	"net"
-	"net/http"
 	"net/netip"
 	"net/url"
 	"os"
@@ -166,8 +165,8 @@ func (c *Config) Validate() error {
 	}
 	c.checkProxies(bad)
 	for _, o := range c.AllowedOrigins {
-		if o != "*" && !isOrigin(o) {
-			bad("SIGNALD_ALLOWED_ORIGINS", "%q is not an origin like https://app.example.org", o)
+		if _, ok := normalOrigin(o); !ok {
+			bad("SIGNALD_ALLOWED_ORIGINS", "%q is not an origin like https://app.example.org, https://*.example.org, capacitor://localhost or null, and would match none", o)
 		}
 	}
 	c.PublicURL = strings.TrimRight(c.PublicURL, "/")
@@ -517,19 +516,6 @@ func isLoopback(host string) bool {
 	}
 	ip, err := netip.ParseAddr(host)
 	return err == nil && ip.IsLoopback()
-}
-
-// allowOrigin says whether pages of an origin may connect: the server's own, and
-// those that are listed.
-func (c *Config) allowOrigin(sameOrigin func(*http.Request, string) bool) func(*http.Request, string) bool {
-	return func(r *http.Request, origin string) bool {
-		for _, o := range c.AllowedOrigins {
-			if o == "*" || strings.EqualFold(strings.TrimRight(o, "/"), origin) {
-				return true
-			}
-		}
-		return sameOrigin(r, origin)
-	}
 }
 
 // print lists the settings as environment variables, secrets masked.

@@ -15,8 +15,6 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
-
-	"signald/internal/socketio"
 )
 
 type setting struct{ env, flag, help, standard string }
@@ -481,7 +479,7 @@ func TestBoundsOfSettings(t *testing.T) {
 		},
 		"SIGNALD_MAX_PEERS":       {func(c *Config) { c.MaxPeers = 0 }, func(c *Config) { c.MaxPeers = 1001 }},
 		"SIGNALD_BASE_PATH":       {func(c *Config) { c.BasePath = "/" }, func(c *Config) { c.BasePath = `/"><script>` }, func(c *Config) { c.BasePath = "meet" }},
-		"SIGNALD_ALLOWED_ORIGINS": {func(c *Config) { c.AllowedOrigins = []string{"https://a.example/path"} }, func(c *Config) { c.AllowedOrigins = []string{""} }, func(c *Config) { c.AllowedOrigins = []string{"ftp://a"} }},
+		"SIGNALD_ALLOWED_ORIGINS": {func(c *Config) { c.AllowedOrigins = []string{"https://a.example/path"} }, func(c *Config) { c.AllowedOrigins = []string{""} }, func(c *Config) { c.AllowedOrigins = []string{"https://*example.org"} }, func(c *Config) { c.AllowedOrigins = []string{"https://a.*.example"} }},
 		"SIGNALD_PUBLIC_URL":      {func(c *Config) { c.PublicURL = "https://a.example/meet" }, func(c *Config) { c.PublicURL = "https://a.example?x" }, func(c *Config) { c.PublicURL = "https://u:p@a.example" }},
 		"SIGNALD_TRUSTED_PROXIES": {func(c *Config) { c.TrustedProxies = []string{"10.0.0.0/33"} }, func(c *Config) { c.TrustedProxies = []string{"localhost"} }},
 		"SIGNALD_TURN_SECRET":     {func(c *Config) { c.TURN = []string{"turn:a"} }},
@@ -521,34 +519,6 @@ func TestProxiesAreNetworksOrAddresses(t *testing.T) {
 	}
 	if want := []string{"10.0.0.0/8", "192.0.2.1/32", "2001:db8::/32", "::1/128", "198.51.100.7/32"}; !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
-	}
-}
-
-func TestAllowedOrigins(t *testing.T) {
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://meet.example/", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range []struct {
-		listed []string
-		origin string
-		want   bool
-	}{
-		{nil, "https://meet.example", true},
-		{nil, "https://MEET.example", true},
-		{nil, "https://meet.example:8443", false},
-		{nil, "https://evil.example", false},
-		{nil, "null", false},
-		{[]string{"https://a.example/"}, "https://a.example", true},
-		{[]string{"https://a.example"}, "https://A.example", true},
-		{[]string{"https://a.example"}, "http://a.example", false},
-		{[]string{"https://a.example"}, "https://a.example.evil.example", false},
-		{[]string{"https://a.example"}, "https://meet.example", true},
-		{[]string{"*"}, "https://evil.example", true},
-	} {
-		if got := (&Config{AllowedOrigins: c.listed}).allowOrigin(socketio.SameOrigin)(r, c.origin); got != c.want {
-			t.Errorf("%v, %s: %v", c.listed, c.origin, got)
-		}
 	}
 }
 
@@ -605,5 +575,53 @@ func TestCollectorMayBeNamedByTheStandardVariables(t *testing.T) {
 	t.Setenv("SIGNALD_OTLP_ENDPOINT", "http://b.example:4318")
 	if got := inForce(t)["SIGNALD_OTLP_ENDPOINT"]; got != "http://b.example:4318" {
 		t.Errorf("ours does not win: %q", got)
+	}
+}
+
+// A proxy that is not trusted makes everybody one client: at the start, or when it first brings the header, somebody is told.
+func TestForgottenTrustedProxyIsAWarning(t *testing.T) {
+	if r := start(t, serveArgs(t, "--behind-proxy")); !strings.Contains(r.log.String(), "SIGNALD_TRUSTED_PROXIES is empty") {
+		t.Errorf("log: %s", r.log)
+	}
+	ask := func(r *running) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.url+"/api/v1/meetings/none", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-Forwarded-For", "203.0.113.9")
+		resp, err := plain.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+	}
+	const warning = "not one of SIGNALD_TRUSTED_PROXIES"
+	strange := start(t, serveArgs(t, "--trusted-proxies=192.0.2.7"))
+	ask(strange)
+	ask(strange)
+	if n := strings.Count(strange.log.String(), warning); n != 1 {
+		t.Errorf("warned %d times: %s", n, strange.log)
+	}
+	known := start(t, serveArgs(t, "--trusted-proxies=127.0.0.1/32,::1/128"))
+	ask(known)
+	if strings.Contains(known.log.String(), warning) {
+		t.Errorf("log: %s", known.log)
+	}
+}
+
+func TestConfigSaysWhoseARequestWouldBe(t *testing.T) {
+	for _, c := range []struct{ from, header, want string }{
+		{"127.0.0.1", "203.0.113.9", "client 203.0.113.9. The header is believed"},
+		{"127.0.0.1", "203.0.113.9, 127.0.0.1", "client 203.0.113.9."},
+		{"192.0.2.1", "203.0.113.9", "client 192.0.2.1. The header is not believed"},
+	} {
+		code, out, _ := command(t, "config", "--trusted-proxies=127.0.0.1/32", "--from="+c.from, "--forwarded-for="+c.header)
+		if code != 0 || !strings.Contains(out, c.want) {
+			t.Errorf("%+v: %d %s", c, code, out)
+		}
+	}
+	if code, _, stderr := command(t, "config", "--from=proxy"); code != 2 || !strings.Contains(stderr, "--from=proxy") {
+		t.Errorf("%d %s", code, stderr)
 	}
 }

@@ -36,6 +36,9 @@ type serveCommand struct {
 
 type configCommand struct {
 	Config `embed:""`
+
+	From         string `placeholder:"IP" help:"Print instead whose a request would be that comes from this address."`
+	ForwardedFor string `placeholder:"HEADER" help:"With --from: its header X-Forwarded-For."`
 }
 
 func main() {
@@ -82,6 +85,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return c.Hash.run(os.Stdin, stdout, stderr)
 	case command == "token":
 		return c.Token.run(stdout, stderr)
+	case command == "config" && c.Config.From != "":
+		return c.Config.explainClient(stdout, stderr)
 	case command == "config":
 		c.Config.print(stdout)
 		return 0
@@ -133,6 +138,9 @@ func (s *serveCommand) run(ctx context.Context, stdout, stderr io.Writer) int {
 	}
 	for _, name := range misspelt() {
 		log.Warn().Str("variable", name).Msg("there is no such setting")
+	}
+	if s.BehindProxy && len(s.TrustedProxies) == 0 {
+		log.Warn().Msg("a proxy is in front and SIGNALD_TRUSTED_PROXIES is empty: everybody has the proxy's address, in the audit and for the limits")
 	}
 	if wide := s.wideProxies(); len(wide) > 0 {
 		log.Warn().Strs("networks", wide).Msg("a wide network is trusted as proxies")

@@ -1,8 +1,14 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
 	"net/netip"
 	"strings"
+
+	"signald/internal/clientip"
 )
 
 // checkProxies reads the trusted proxies.
@@ -40,4 +46,36 @@ func (c *Config) wideProxies() (wide []string) {
 		}
 	}
 	return wide
+}
+
+// noticeProxy warns, once, of a proxy that SIGNALD_TRUSTED_PROXIES seems to lack: everybody behind it has its address.
+func (s *server) noticeProxy(r *http.Request) {
+	if r.Header.Get("X-Forwarded-For") == "" || s.strangeProxy.Load() || s.isTrusted(r) || s.strangeProxy.Swap(true) {
+		return
+	}
+	s.log.Warn().Stringer("from", clientip.From(r, nil)).
+		Msg("X-Forwarded-For comes from an address that is not one of SIGNALD_TRUSTED_PROXIES, and is not believed: if that is your proxy, add it; else somebody tries to hide")
+}
+
+// explainClient says whose request one would be that comes from an address with a header X-Forwarded-For.
+func (c *configCommand) explainClient(stdout, stderr io.Writer) int {
+	from, err := netip.ParseAddr(c.From)
+	if err == nil && !from.IsValid() {
+		err = errors.New("no address")
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "signald: config: --from=%s is not the address that a request comes from\n", c.From)
+		return 2
+	}
+	r := &http.Request{RemoteAddr: netip.AddrPortFrom(from, 1).String(), Header: http.Header{}}
+	if c.ForwardedFor != "" {
+		r.Header.Set("X-Forwarded-For", c.ForwardedFor)
+	}
+	believed := "is not believed: it comes from none of SIGNALD_TRUSTED_PROXIES"
+	if clientip.ViaProxy(r, c.proxies) {
+		believed = "is believed as far as trusted proxies have written it"
+	}
+	fmt.Fprintf(stdout, "A request from %s with X-Forwarded-For: %q is of the client %s. The header %s.\n",
+		from, c.ForwardedFor, clientip.From(r, c.proxies), believed)
+	return 0
 }

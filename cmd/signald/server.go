@@ -66,6 +66,8 @@ type server struct {
 	files        files
 	connections  *connections
 	operator     *operator
+	origins      *origins
+	strangeProxy atomic.Bool     // one that is not trusted was warned of
 	clock        *databaseClock  // nil: this node is alone
 	tracer       *tracing.Tracer // nil: nothing is traced
 	redirector   *redirector
@@ -127,6 +129,7 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 	if err := s.participants.Register(ctx); err != nil {
 		return nil, fmt.Errorf("register with the database: %w", err)
 	}
+	s.origins = c.newOrigins(log)
 	s.elsewhere = limits.NewElsewhere(3 * repeatCountsEvery)
 	if s.certificates, err = newTLS(c, log); err != nil {
 		return nil, err
@@ -148,7 +151,7 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 	s.sockets = socketio.New(socketio.Options{
 		PingInterval: c.PingInterval, PingTimeout: c.PingTimeout,
 		MaxMessage: c.MaxMessage, Packets: c.packets(), MaxMemory: c.queued(), OnPressure: collectOften(), MaxSockets: c.sockets(), MaxSocketsPerIP: c.perAddress(c.MaxSocketsPerIP, usualSocketsPerIP), Owners: netid.Owners,
-		AllowOrigin: c.allowOrigin(socketio.SameOrigin), ClientIP: s.clientIP,
+		AllowOrigin: s.origins.allow, ClientIP: s.clientIP,
 		SocketsElsewhere: s.elsewhere.Count, OnCount: others.Sockets,
 		OnConnect: hub.Connect, OnEvent: hub.Event, OnDisconnect: hub.Disconnect, OnPanic: hub.Panic, OnConfirmed: hub.Confirmed, Readmit: hub.Readmit,
 		Log: log,
@@ -160,7 +163,7 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 	handler := httpapi.New(db, s.participants, observedPlaces{s.places, counted}, web.FS(), s.sockets, httpapi.Options{
 		BasePath: c.BasePath, PublicURL: c.PublicURL, MaxPeers: c.MaxPeers,
 		Admin: credential, Sessions: admin.NewSessions(db, credential, c.AdminSession), Privacy: privacy, Recorder: recorder,
-		ICE: servers, AllowOrigin: c.allowOrigin(socketio.SameOrigin), ClientIP: s.clientIP, Trusted: s.isTrusted,
+		ICE: servers, AllowOrigin: s.origins.allow, ClientIP: s.clientIP, Trusted: s.isTrusted,
 		Requests: c.limit(requestsRule), Creations: s.sharedLimit("creations", httpapi.Creations), Guesses: s.guesses, Logins: s.logins, Passwords: passwords,
 		Draining: s.draining.Load, Refusing: s.refusing, ClusterUp: clusterUp, Tracer: s.tracer, Log: log,
 	})
@@ -317,7 +320,10 @@ func (s *server) URL() string {
 // refusing reports whether new connections are or will soon be refused for want of file descriptors.
 func (s *server) refusing() bool { return s.listener.Refusing() || s.files.Short() }
 
-func (s *server) clientIP(r *http.Request) netip.Addr { return clientip.From(r, s.config.proxies) }
+func (s *server) clientIP(r *http.Request) netip.Addr {
+	s.noticeProxy(r)
+	return clientip.From(r, s.config.proxies)
+}
 
 // isTrusted reports whether a proxy of ours sent the request.
 func (s *server) isTrusted(r *http.Request) bool {
