@@ -120,6 +120,7 @@ func (c *Config) Validate() error {
 		problems = append(problems, fmt.Errorf("%s: %s", name, fmt.Sprintf(format, args...)))
 	}
 
+	c.trim()
 	host, port, err := net.SplitHostPort(c.Listen)
 	if err != nil {
 		bad("SIGNALD_LISTEN", "%q is not host:port", c.Listen)
@@ -243,7 +244,7 @@ func (c *Config) checkRedis(bad func(name, format string, args ...any)) {
 		bad("SIGNALD_REDIS_URL", "it joins nodes that share a PostgreSQL; a SQLite file has one server, which needs no Redis")
 	default:
 		if err := cluster.CheckURL(c.RedisURL); err != nil {
-			bad("SIGNALD_REDIS_URL", "it cannot be read: %v", err)
+			bad("SIGNALD_REDIS_URL", "%v", err)
 		}
 	}
 	if n := len(c.ClusterSecret); n > mostClusterSecrets {
@@ -326,6 +327,23 @@ func (c *Config) checkAudit(bad func(name, format string, args ...any)) {
 	}
 	if c.AuditRetention != 0 && c.AuditRetention < 24*time.Hour {
 		bad("SIGNALD_AUDIT_RETENTION", "%s is shorter than 24h", c.AuditRetention)
+	}
+}
+
+// trim takes white space off the ends of texts, and of the elements of lists: nobody means it.
+func (c *Config) trim() {
+	v := reflect.ValueOf(c).Elem()
+	for i := range v.NumField() {
+		field := v.Field(i)
+		switch {
+		case !field.CanSet():
+		case field.Kind() == reflect.String:
+			field.SetString(strings.TrimSpace(field.String()))
+		case field.Type() == reflect.TypeFor[[]string]():
+			for j := range field.Len() {
+				field.Index(j).SetString(strings.TrimSpace(field.Index(j).String()))
+			}
+		}
 	}
 }
 
@@ -464,6 +482,12 @@ func readVariable(name string, kind reflect.Type) error {
 	value, set := os.LookupEnv(name)
 	if !set {
 		return nil
+	}
+	if trimmed := strings.TrimSpace(value); trimmed != value { // as files and editors leave it around values
+		value = trimmed
+		if err := os.Setenv(name, value); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
 	}
 	wanted := ""
 	switch kind {

@@ -610,18 +610,49 @@ func TestForgottenTrustedProxyIsAWarning(t *testing.T) {
 	}
 }
 
-func TestConfigSaysWhoseARequestWouldBe(t *testing.T) {
+func TestClientAddressSaysWhoseARequestIs(t *testing.T) {
 	for _, c := range []struct{ from, header, want string }{
 		{"127.0.0.1", "203.0.113.9", "client 203.0.113.9. The header is believed"},
 		{"127.0.0.1", "203.0.113.9, 127.0.0.1", "client 203.0.113.9."},
 		{"192.0.2.1", "203.0.113.9", "client 192.0.2.1. The header is not believed"},
 	} {
-		code, out, _ := command(t, "config", "--trusted-proxies=127.0.0.1/32", "--from="+c.from, "--forwarded-for="+c.header)
+		code, out, _ := command(t, "client-address", "--trusted-proxies=127.0.0.1/32", c.from, c.header)
 		if code != 0 || !strings.Contains(out, c.want) {
 			t.Errorf("%+v: %d %s", c, code, out)
 		}
 	}
-	if code, _, stderr := command(t, "config", "--from=proxy"); code != 2 || !strings.Contains(stderr, "--from=proxy") {
+	if code, _, stderr := command(t, "client-address", "proxy"); code != 2 || !strings.Contains(stderr, "proxy") {
 		t.Errorf("%d %s", code, stderr)
+	}
+}
+
+func TestWhiteSpaceAroundSettingsIsNotMeant(t *testing.T) {
+	for name, value := range map[string]string{
+		"SIGNALD_PUBLIC_URL":      "https://meet.example.org \n",
+		"SIGNALD_ALLOWED_ORIGINS": " https://a.example , https://b.example\r\n",
+		"SIGNALD_MAX_PEERS":       " 12\n",
+		"SIGNALD_ADMIN_TOKEN":     "\tan-admin-token-of-enough\n",
+	} {
+		t.Setenv(name, value)
+	}
+	code, out, stderr := command(t, "config", "--listen=127.0.0.1:8443", "--stun= stun:stun.example.org ")
+	if code != 0 {
+		t.Fatal(stderr)
+	}
+	for _, want := range []string{
+		"SIGNALD_PUBLIC_URL=https://meet.example.org\n", "SIGNALD_ALLOWED_ORIGINS=https://a.example,https://b.example\n", "SIGNALD_MAX_PEERS=12\n",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("config lacks %q:\n%s", want, out)
+		}
+	}
+}
+
+func TestAddressOfRedisIsNeverQuoted(t *testing.T) {
+	for _, address := range []string{"redis://:s3c/ret@h", "redis://:s3c#ret@h", "redis://:s3 ret@h/0", "redis://:%s3zz@h", "redis://:x@h/s3notadb", "rediss://:x@h:s3/0"} {
+		code, out, stderr := command(t, "config", "--listen=127.0.0.1:8443", "--database-url=postgres://u@h/d", "--redis-url="+address)
+		if code != 2 || strings.Contains(out+stderr, "s3") || !strings.Contains(stderr, "SIGNALD_REDIS_URL") || !strings.Contains(stderr, "%xx") {
+			t.Errorf("%s: %d %s%s", address, code, out, stderr)
+		}
 	}
 }

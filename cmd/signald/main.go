@@ -22,6 +22,7 @@ var version = "dev"
 type commands struct {
 	Serve   serveCommand     `cmd:"" help:"Run the server until it is told to stop."`
 	Config  configCommand    `cmd:"" help:"Print the settings in force, secrets masked."`
+	Client  clientCommand    `cmd:"" name:"client-address" help:"Print whose a request is, behind the proxies of these settings."`
 	Health  healthCommand    `cmd:"" name:"healthcheck" help:"Ask the running server of these settings whether it is ready; exit code 1 if not."`
 	Migrate migrateCommand   `cmd:"" help:"Bring the database's schema up to date, as the server does when it starts, and end."`
 	Token   tokenCommand     `cmd:"" help:"Make a join token, as an application does for who has signed in there."`
@@ -36,9 +37,13 @@ type serveCommand struct {
 
 type configCommand struct {
 	Config `embed:""`
+}
 
-	From         string `placeholder:"IP" help:"Print instead whose a request would be that comes from this address."`
-	ForwardedFor string `placeholder:"HEADER" help:"With --from: its header X-Forwarded-For."`
+type clientCommand struct {
+	Config `embed:""`
+
+	From         string `arg:"" help:"The address that a request comes from."`
+	ForwardedFor string `arg:"" optional:"" help:"Its header X-Forwarded-For."`
 }
 
 func main() {
@@ -85,8 +90,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return c.Hash.run(os.Stdin, stdout, stderr)
 	case command == "token":
 		return c.Token.run(stdout, stderr)
-	case command == "config" && c.Config.From != "":
-		return c.Config.explainClient(stdout, stderr)
+	case strings.HasPrefix(command, "client-address"):
+		return c.Client.run(stdout, stderr)
 	case command == "config":
 		c.Config.print(stdout)
 		return 0

@@ -57,14 +57,14 @@ func (s *server) noticeProxy(r *http.Request) {
 		Msg("X-Forwarded-For comes from an address that is not one of SIGNALD_TRUSTED_PROXIES, and is not believed: if that is your proxy, add it; else somebody tries to hide")
 }
 
-// explainClient says whose request one would be that comes from an address with a header X-Forwarded-For.
-func (c *configCommand) explainClient(stdout, stderr io.Writer) int {
+// run says whose a request is that comes from an address, with a header X-Forwarded-For.
+func (c *clientCommand) run(stdout, stderr io.Writer) int {
 	from, err := netip.ParseAddr(c.From)
 	if err == nil && !from.IsValid() {
 		err = errors.New("no address")
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "signald: config: --from=%s is not the address that a request comes from\n", c.From)
+		fmt.Fprintf(stderr, "signald: client-address: %q is not the address that a request comes from\n", c.From)
 		return 2
 	}
 	r := &http.Request{RemoteAddr: netip.AddrPortFrom(from, 1).String(), Header: http.Header{}}

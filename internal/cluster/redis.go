@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"net/url"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -118,7 +117,7 @@ func New(opts Options) (*Node, error) {
 	}
 	parsed, err := redis.ParseURL(opts.URL)
 	if err != nil {
-		return nil, fmt.Errorf("redis url: %w", withoutURL(err))
+		return nil, fmt.Errorf("redis url: %w", errURL)
 	}
 	if opts.Observe == nil {
 		opts.Observe = func(string, time.Duration, error) {}
@@ -162,18 +161,14 @@ func rest(ctx context.Context) {
 
 // CheckURL says what is wrong with the address of a Redis.
 func CheckURL(address string) error {
-	_, err := redis.ParseURL(address)
-	return withoutURL(err)
+	if _, err := redis.ParseURL(address); err != nil {
+		return errURL
+	}
+	return nil
 }
 
-// withoutURL is err without the address that could not be read: it may hold a password.
-func withoutURL(err error) error {
-	var wrong *url.Error
-	if errors.As(err, &wrong) {
-		return wrong.Err
-	}
-	return err
-}
+// errURL stands for each reason why an address cannot be read: those that the parsers give quote parts of the password.
+var errURL = errors.New("it does not look like redis://user:password@host:6379/0; in a password write special characters as %xx, a slash as %2F")
 
 // Stats returns the node's counters, which go on counting.
 func (n *Node) Stats() *Stats { return &n.stats }
