@@ -311,3 +311,54 @@ func TestACMEProvesTheDomainOverHTTP(t *testing.T) {
 		t.Errorf("other paths lead to %s", to)
 	}
 }
+
+// An ACME server that fails is told of once, with the cause, and again when it works; who connects causes no order.
+func TestACMETroubleIsSaidAndHandshakesCauseNoOrders(t *testing.T) {
+	port := freePort(t)
+	orders := 0
+	var mu sync.Mutex
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	go func() { // ends with the listener
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			orders++
+			mu.Unlock()
+			_ = conn.Close()
+		}
+	}()
+	p := newPair(t)
+	p.write(t, "pebble.example")
+	r := start(t, serveArgs(t, "--listen=127.0.0.1:"+strconv.Itoa(port), "--tls=acme", "--domain="+acmeDomain, "--acme-cache="+t.TempDir(),
+		"--acme-directory=https://"+l.Addr().String()+"/dir", "--acme-ca="+p.cert))
+	eventually(t, "the cause is in the log", func() error {
+		if !strings.Contains(r.log.String(), "no certificate from the ACME server") {
+			return fmt.Errorf("log: %s", r.log)
+		}
+		return nil
+	})
+	mu.Lock()
+	before := orders
+	mu.Unlock()
+	if before == 0 {
+		t.Error("nothing was ordered at the start")
+	}
+	if _, err := served(port, nil); err == nil {
+		t.Error("there is a certificate")
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if orders != before {
+		t.Errorf("%d connections to the ACME server, %d before clients connected", orders, before)
+	}
+	if n := strings.Count(r.log.String(), "no certificate from the ACME server"); n != 1 {
+		t.Errorf("said %d times", n)
+	}
+}

@@ -276,7 +276,7 @@ func (s *server) listenForOperator(m *metrics.Metrics) error {
 	if s.config.MetricsListen == "" {
 		return nil
 	}
-	sources := metrics.Sources{Sockets: s.sockets, Rooms: s.rooms, Late: s.participants.Late, Ghosts: s.participants.Stats(), Connections: s.connections}
+	sources := metrics.Sources{Sockets: s.sockets, Rooms: s.rooms, Late: s.participants.Late, Ghosts: s.participants.Stats(), Connections: s.connections, CertificateUntil: s.certificates.until}
 	if node, ok := s.others.(*cluster.Node); ok {
 		sources.Cluster, sources.Up = node.Stats(), node.Up
 	}

@@ -6,8 +6,6 @@ import (
 	"net"
 	"net/http"
 	"time"
-
-	"golang.org/x/crypto/acme/autocert"
 )
 
 // redirector is the listener for plain HTTP beside TLS: it sends everyone to HTTPS, and
@@ -18,7 +16,7 @@ type redirector struct {
 }
 
 // listenForHTTP is called once the port for HTTPS is known.
-func (s *server) listenForHTTP(manager *autocert.Manager) error {
+func (s *server) listenForHTTP() error {
 	if s.config.HTTPListen == "" {
 		return nil
 	}
@@ -28,8 +26,8 @@ func (s *server) listenForHTTP(manager *autocert.Manager) error {
 	}
 	_, port, _ := net.SplitHostPort(s.listener.Addr().String()) // of a listener: well-formed
 	var handler http.Handler = toHTTPS{config: s.config, port: port}
-	if manager != nil {
-		challenges := manager.HTTPHandler(handler)
+	if orders := s.certificates.orders; orders != nil {
+		challenges := orders.manager.HTTPHandler(handler)
 		handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			r.Host = hostname(r.Host) // the manager knows the domain without a port
 			challenges.ServeHTTP(w, r)

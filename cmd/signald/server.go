@@ -58,7 +58,7 @@ type server struct {
 	shared       sharedLimits
 	sockets      *socketio.Server
 	tls          *tls.Config // nil: plain HTTP
-	certificates certificates
+	certificates *certificates
 	relay        *relay.Server // nil: no TURN server inside
 	http         *http.Server
 	metrics      *metrics.Metrics
@@ -173,7 +173,7 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 	if err := s.listen(handler); err != nil {
 		return nil, err
 	}
-	return s, s.listenForHTTP(s.certificates.manager)
+	return s, s.listenForHTTP()
 }
 
 // listen opens the port.

@@ -24,42 +24,37 @@ import (
 
 var errPermission = fs.ErrPermission
 
-// certificates is where the certificate comes from.
-type certificates struct {
-	tls     *tls.Config       // nil: plain HTTP
-	files   *certFiles        // nil: not from files
-	manager *autocert.Manager // nil: not from ACME
-}
-
-func newTLS(c *Config, log zerolog.Logger) (certificates, error) {
+// newTLS makes the TLS settings, or those of plain HTTP.
+func newTLS(c *Config, log zerolog.Logger) (*certificates, error) {
 	base := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}, CipherSuites: withForwardSecrecy}
 	switch c.tlsMode() {
 	case "off":
-		return certificates{}, nil
+		return &certificates{}, nil
 	case "files":
 		files := &certFiles{cert: c.TLSCert, key: c.TLSKey, log: log}
 		if err := files.readLocked(); err != nil {
-			return certificates{}, err
+			return nil, err
 		}
 		base.GetCertificate = files.get
-		return certificates{tls: base, files: files}, nil
+		return &certificates{tls: base, files: files}, nil
 	case "acme":
 		manager, err := newManager(c)
 		if err != nil {
-			return certificates{}, err
+			return nil, err
 		}
-		base.GetCertificate = manager.GetCertificate
+		orders := newOrders(c.Domain, manager)
+		base.GetCertificate = orders.get
 		base.NextProtos = append(base.NextProtos, acme.ALPNProto)
-		return certificates{tls: base, manager: manager}, nil
+		return &certificates{tls: base, orders: orders}, nil
 	case "self-signed":
 		cert, err := selfSigned(c.Domain)
 		if err != nil {
-			return certificates{}, err
+			return nil, err
 		}
 		log.Warn().Msg("the certificate is self-signed: browsers will warn; set SIGNALD_DOMAIN or SIGNALD_TLS_CERT and SIGNALD_TLS_KEY")
 		base.Certificates = []tls.Certificate{cert}
 	}
-	return certificates{tls: base}, nil
+	return &certificates{tls: base}, nil
 }
 
 // withForwardSecrecy are the ciphers of TLS 1.2; those of 1.3 are all good.

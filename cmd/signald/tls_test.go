@@ -187,3 +187,20 @@ func TestPlainHTTPHasNoTLS(t *testing.T) {
 		t.Errorf("%v, %v", made, err)
 	}
 }
+
+// A certificate that ends soon, or has ended, is a failing task with its end: a warning when it begins.
+func TestCertificateThatEndsIsSaid(t *testing.T) {
+	for left, want := range map[time.Duration]string{-time.Hour: "has expired", 10 * 24 * time.Hour: "ends soon", 60 * 24 * time.Hour: ""} {
+		leaf := &x509.Certificate{NotBefore: time.Now().Add(-80 * 24 * time.Hour), NotAfter: time.Now().Add(left)}
+		files := &certFiles{}
+		files.current.Store(&tls.Certificate{Leaf: leaf})
+		c := &certificates{tls: &tls.Config{}, files: files} //nolint:gosec // never used
+		err := c.look(t.Context())
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%v left: %v", left, err)
+		}
+		if !c.until().Equal(leaf.NotAfter) {
+			t.Errorf("until %v", c.until())
+		}
+	}
+}

@@ -28,6 +28,9 @@ func (s *server) tasks() []upkeep.Task {
 	if s.relay != nil {
 		tasks = append(tasks, upkeep.Task{Name: "drop_strangers", Every: dropStrangersEvery, Run: s.dropStrangers})
 	}
+	if s.tls != nil {
+		tasks = append(tasks, upkeep.Task{Name: "look_at_certificate", Every: lookAtCertificateEvery, MaxBackoff: orderBackoff, Run: s.certificates.look})
+	}
 	if len(s.config.GeoIPDB) > 0 {
 		tasks = append(tasks, upkeep.Task{Name: "watch_geoip", Every: geo.LookEvery, Run: s.places.Look})
 	}
