@@ -72,18 +72,27 @@ func (o *origins) isOfRequest(r *http.Request, normal string) bool {
 }
 
 func (o *origins) refused(r *http.Request, origin string) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if time.Since(o.warned) < warnEvery {
-		o.silent++
+	others, due := o.warningDue()
+	if !due {
 		return
 	}
 	e := o.log.Warn().Str("origin", shortened(origin)).Str("host", shortened(r.Host))
 	if forwarded := r.Header.Get("X-Forwarded-Host"); forwarded != "" {
 		e.Str("x_forwarded_host", shortened(forwarded))
 	}
-	e.Int("others_since", o.silent).Msg("a page of another origin was refused; if it is ours, set SIGNALD_PUBLIC_URL, or have the proxy pass on Host; if it may connect, SIGNALD_ALLOWED_ORIGINS")
-	o.warned, o.silent = time.Now(), 0
+	e.Int("others_since", others).Msg("a page of another origin was refused; if it is ours, set SIGNALD_PUBLIC_URL, or have the proxy pass on Host; if it may connect, SIGNALD_ALLOWED_ORIGINS")
+}
+
+// warningDue reports whether the next refusal is said, and how many before it were not.
+func (o *origins) warningDue() (others int, due bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if time.Since(o.warned) < warnEvery {
+		o.silent++
+		return 0, false
+	}
+	others, o.warned, o.silent = o.silent, time.Now(), 0
+	return others, true
 }
 
 func shortened(s string) string { return strings.ToValidUTF8(s[:min(len(s), 200)], "") }

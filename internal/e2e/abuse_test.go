@@ -188,7 +188,7 @@ func TestAbuse(t *testing.T) {
 				holds = "NO"
 				t.Error(broken)
 			}
-			if s.outcomes.String() == "" {
+			if s.String() == "" {
 				t.Error("nothing was tried")
 			}
 			row(a.name, before.Round(100*time.Microsecond), during.Round(100*time.Microsecond), fmt.Sprint(memory, " MB"), holds, s)
