@@ -254,6 +254,27 @@ func TestQuestionsToTheDatabaseAreBounded(t *testing.T) {
 	}
 }
 
+// Few bytes ask for many: rosters and messages that are asked for count as what the connection sends.
+func TestLongAnswersAreBounded(t *testing.T) {
+	usual := signaling.Connection
+	t.Cleanup(func() { signaling.Connection = usual })
+	signaling.Connection.Bytes = limits.Rate{PerSecond: 1, Burst: 3000}
+	r := start(t, serveArgs(t))
+	s := connectFrom(t, r.url, "127.0.0.9")
+	s.say(fmt.Sprintf(`420["join",{"v":2,"meeting_id":%q,"user_id":"u"}]`, create(t, r.url)))
+	s.expect("430")
+	for i, want := range []string{`"ok":true`, `"ok":true`, `"ok":true`, `"ok":true`, `"ok":true`, "rate_limited"} {
+		s.say(fmt.Sprintf(`42%d["sync",{}]`, i+1))
+		if ack := s.expect(fmt.Sprint("43", i+1)); !strings.Contains(ack, want) {
+			t.Errorf("answer %d: %s", i+1, ack)
+		}
+	}
+	s.say(`4299["heartbeat",{}]`)
+	if ack := s.expect("4399"); !strings.Contains(ack, `"ok":true`) {
+		t.Error(ack)
+	}
+}
+
 func TestLogOfAnAddressIsSampled(t *testing.T) {
 	usual := signaling.Lines
 	t.Cleanup(func() { signaling.Lines = usual })

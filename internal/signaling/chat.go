@@ -27,6 +27,9 @@ func (c *client) chatSync(ctx context.Context, m *protocol.ChatSync) (any, error
 		return nil, err
 	}
 	page, err := c.hub.opts.Chat.Missed(ctx, seat, m)
+	if err == nil {
+		err = c.mayHear(sizeOf(page))
+	}
 	return answer(&page, err)
 }
 

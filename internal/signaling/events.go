@@ -330,6 +330,9 @@ func (c *client) sync(_ context.Context, s *protocol.Sync) (any, error) {
 		return nil, err
 	}
 	roster := seat.Room().Roster()
+	if err := c.mayHear(len(roster.Peers) * bytesOfPeer); err != nil {
+		return nil, err
+	}
 	state := meetingState(roster.State)
 	body := protocol.Roster{OK: true, MeetingID: seat.MeetingID, Rev: roster.Rev, Full: true, Peers: []protocol.Peer{}, Meeting: &state}
 	for _, p := range roster.Peers {

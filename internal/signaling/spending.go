@@ -7,6 +7,7 @@ import (
 	"signald/internal/fault"
 	"signald/internal/limits"
 	"signald/internal/participants"
+	"signald/internal/protocol"
 )
 
 // The kinds of spending of one connection. A network's next connection goes on with the purse of its last
@@ -29,13 +30,13 @@ type Spending struct {
 	Chat   *limits.Limit // bytes of messages that are stored, with what a row takes beside them
 }
 
-// The rates of a connection. 99 offers of 32 KiB at once fit, for who comes to a meeting of a hundred.
-var purseRates = []limits.Rate{
-	purseEvents:    {PerSecond: 50, Burst: 200},
-	purseBytes:     {PerSecond: 128 << 10, Burst: 4 << 20},
-	purseSpeech:    {PerSecond: 5, Burst: 30},
-	pursePasswords: {PerSecond: 0.2, Burst: 5}, // set by a host: a hash is dear
-	purseReports:   {PerSecond: 1, Burst: 10},  // of pairs
+// Connection is what one connection may say.
+var Connection = struct{ Events, Bytes, Speech, Passwords, Reports limits.Rate }{
+	Events:    limits.Rate{PerSecond: 50, Burst: 200},
+	Bytes:     limits.Rate{PerSecond: 128 << 10, Burst: 4 << 20}, // of events and of long answers: 99 offers of 32 KiB at once fit
+	Speech:    limits.Rate{PerSecond: 5, Burst: 30},
+	Passwords: limits.Rate{PerSecond: 0.2, Burst: 5}, // set by a host: a hash is dear
+	Reports:   limits.Rate{PerSecond: 1, Burst: 10},  // of pairs
 }
 
 // The limits of what addresses, people and meetings say, over all their connections. An office of 200 people behind
@@ -76,7 +77,12 @@ const (
 )
 
 // NewPurses makes the purses of connections.
-func NewPurses() *limits.Purses { return limits.NewPurses(purseRates...) }
+func NewPurses() *limits.Purses {
+	c := Connection
+	return limits.NewPurses([]limits.Rate{
+		purseEvents: c.Events, purseBytes: c.Bytes, purseSpeech: c.Speech, pursePasswords: c.Passwords, purseReports: c.Reports,
+	}...)
+}
 
 // pay charges an event to its connection and its address.
 func (c *client) pay(args []json.RawMessage, row row) *fault.Error {
@@ -99,6 +105,27 @@ func (c *client) pay(args []json.RawMessage, row row) *fault.Error {
 		return tooMuch(refusal.Wait).WithMessage("Too much is sent from your address. Wait a little and try again.")
 	}
 	return nil
+}
+
+// What a participant in a roster and a message of the chat take in an answer, beside its text, in bytes.
+const (
+	bytesOfPeer    = 512
+	bytesOfMessage = 256
+)
+
+// mayHear charges a long answer to the connection as what it sends itself: few bytes ask for many.
+func (c *client) mayHear(bytes int) error {
+	if wait, ok := c.purse.Take(purseBytes, float64(bytes)); !ok {
+		return tooMuch(wait)
+	}
+	return nil
+}
+
+func sizeOf(page protocol.ChatPage) (bytes int) {
+	for i := range page.Messages {
+		bytes += bytesOfMessage + len(page.Messages[i].Text) + len(page.Messages[i].Meta)
+	}
+	return bytes
 }
 
 func tooMuch(wait time.Duration) *fault.Error { return fault.New(fault.RateLimited).RetryAfter(wait) }

@@ -256,3 +256,18 @@ test("the history holds everything, our own as well", async () => {
     [7, true],
   ]);
 });
+
+test("a long history is fetched at the server's pace", async () => {
+  const { server, mesh } = await joined();
+  let refused = 2;
+  server.answers.chatSync = (after) => {
+    if (after === 7 && refused-- > 0)
+      return new SignalError({ code: "rate_limited", message: "", retry_after_ms: 400 });
+    return after === 0 ? page([6, 7], { more: true }) : page([9]);
+  };
+  const all = mesh.chat.history();
+  await vi.advanceTimersByTimeAsync(800);
+  expect((await all).map(({ delivery_id }) => delivery_id)).toEqual([6, 7, 9]);
+  server.answers.chatSync = () => new SignalError({ code: "forbidden", message: "" });
+  await expect(mesh.chat.history()).rejects.toMatchObject({ code: "forbidden" });
+});

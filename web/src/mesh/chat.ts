@@ -239,7 +239,7 @@ export function createChat(options: ChatOptions): ChatRoom {
     async history() {
       const all: ChatMessage[] = [];
       for (let after = 0, more = true; more; ) {
-        const page = await signaling.chatSync(after, true);
+        const page = await unhurried(() => signaling.chatSync(after, true));
         all.push(...page.messages);
         after = page.last_delivery_id;
         more = page.more;
@@ -257,6 +257,19 @@ export function createChat(options: ChatOptions): ChatRoom {
       queue = [];
     },
   };
+}
+
+/** Asks again as long as the answer is that we ask too often: a long history takes its time. */
+async function unhurried<T>(ask: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (codeOf(error) !== "rate_limited") throw error;
+      const wait = error instanceof SignalError ? error.retryAfterMs : undefined;
+      await new Promise((resolve) => setTimeout(resolve, wait ?? retryMs));
+    }
+  }
 }
 
 const place = (told: Told) => ("message" in told ? told.message : told.update).delivery_id;

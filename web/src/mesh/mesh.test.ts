@@ -183,6 +183,19 @@ describe("the roster", () => {
     expect(log).toEqual(["left a timeout"]);
   });
 
+  test("a gap that the server does not fill yet is asked about again at its pace", async () => {
+    const { server, mesh } = await joined();
+    server.answers.sync = () => refusal("rate_limited", 700);
+    server.emit("delta", delta(6, 7, { joined: [person("c")] }));
+    await settle();
+    await vi.advanceTimersByTimeAsync(600);
+    expect(server.syncs).toEqual([5]);
+    server.answers.sync = () => ({ rev: 7, peers: [person("a"), person("c")] });
+    await vi.advanceTimersByTimeAsync(200);
+    expect(server.syncs).toEqual([5, 5]);
+    expect(ids(mesh)).toEqual(["a", "c"]);
+  });
+
   test("a gap asks for the whole list, once, and applies what came meanwhile", async () => {
     const { server, mesh } = await joined();
     server.answers.sync = () => ({ rev: 7, peers: [person("a"), person("c")] });

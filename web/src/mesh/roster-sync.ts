@@ -2,6 +2,7 @@
  * Keeps the roster whole: changes are applied in the order of their revisions, and where one is missing the
  * server is asked for the whole list, once, while what comes meanwhile waits.
  */
+import { SignalError } from "./errors.ts";
 import type { MeetingState, PeerInfo, Roster, RosterDelta } from "./protocol.ts";
 import { createRoster, type RosterDiff, type RosterView } from "./roster.ts";
 
@@ -32,6 +33,8 @@ export interface RosterSyncOptions {
 }
 
 const maxPending = 64;
+/** What a gap is asked about again after, if the server does not say. */
+const retryMs = 1_000;
 
 export function createRosterSync(options: RosterSyncOptions): RosterSync {
   let selfId = "";
@@ -65,6 +68,8 @@ export function createRosterSync(options: RosterSyncOptions): RosterSync {
       takeWhole(await options.ask(roster.rev()));
     } catch (error) {
       options.onError(error);
+      const wait = error instanceof SignalError ? error.retryAfterMs : undefined;
+      await new Promise((resolve) => setTimeout(resolve, wait ?? retryMs));
     } finally {
       syncing = false;
     }
