@@ -142,7 +142,7 @@ func p99(took []time.Duration) time.Duration {
 // TestAbuse runs each attack for a short while; ABUSE_SECONDS says for how long. Beside it an honest pair talks, whose
 // times are printed and not judged: this machine has other work.
 func TestAbuse(t *testing.T) {
-	seconds, err := strconv.ParseFloat(cmp.Or(os.Getenv("ABUSE_SECONDS"), "0.5"), 64)
+	seconds, err := strconv.ParseFloat(cmp.Or(os.Getenv("ABUSE_SECONDS"), "0.3"), 64)
 	if err != nil {
 		t.Fatal(err)
 	}

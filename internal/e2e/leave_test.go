@@ -31,7 +31,7 @@ func sayAndGo(t *testing.T, n *testnode.Node, path, body string, header ...strin
 
 // Ten meetings, each left a hundred times.
 func TestLeaveIsDoneThoughItsConnectionIsGone(t *testing.T) {
-	const meetings, leaves = 10, 100
+	const meetings, leaves = 10, 50 // a thousand on both stores
 	onEachStore(t, func(t *testing.T, env []string) {
 		n := testnode.Start(t, env...)
 		for k := range meetings {

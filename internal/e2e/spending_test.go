@@ -282,9 +282,14 @@ func TestOfficeNoticesNoLimit(t *testing.T) {
 				_, err := people[i].Chat(ctx(t), protocol.Chat{ClientID: fmt.Sprint("c", i), Text: "Good morning, everybody"})
 				return err
 			}
-			introduce := func(i int) error { // an offer to each of the others
+			introduce := func(i int) error { // an offer to some of the others: to each is more than two cores have time for
+				const some = 20
+				sent := 0
 				_, others := people[i].Roster()
 				for peer := range others {
+					if sent++; sent > some {
+						break
+					}
 					if _, err := people[i].Signal(ctx(t), peer, "offer", "n", strings.Repeat("v=0 ", 1000)); err != nil {
 						return err
 					}
