@@ -108,7 +108,7 @@ type Sources struct {
 	Up      func() bool    // whether other nodes can be reached
 	Relay   *relay.Server  // nil: no TURN server inside
 
-	CertificateUntil func() time.Time // zero: there is none; nil: nobody knows
+	CertificateUntil func() time.Time // zero: there is none
 
 	Connections interface { // without a WebSocket
 		Count() int
@@ -123,14 +123,12 @@ const outboxHelp = "Messages that a queue had no room for, by reason. slow_consu
 func (m *Metrics) Watch(s Sources) {
 	sockets, room := s.Sockets.Stats(), s.Rooms.Stats()
 	m.gauge("sockets", "Connections of clients now.", func() float64 { return float64(s.Sockets.Count()) }, nil)
-	if s.CertificateUntil != nil {
-		m.gauge("certificate_not_after_seconds", "When the certificate ends, in seconds since 1970; 0 without one.", func() float64 {
-			if until := s.CertificateUntil(); !until.IsZero() {
-				return float64(until.Unix())
-			}
-			return 0
-		}, nil)
-	}
+	m.gauge("certificate_not_after_seconds", "When the certificate ends, in seconds since 1970; 0 without one.", func() float64 {
+		if until := s.CertificateUntil(); !until.IsZero() {
+			return float64(until.Unix())
+		}
+		return 0
+	}, nil)
 	m.gauge("connections", "TCP connections without a WebSocket now, those of proxies aside.", func() float64 { return float64(s.Connections.Count()) }, nil)
 	m.counter("connections_refused_total", "TCP connections that were one too many of their address, or in all.", s.Connections.Refused(), nil)
 	m.gauge("queued_bytes", "What all connections have waiting, in bytes of memory.", func() float64 { return float64(s.Sockets.Memory()) }, nil)

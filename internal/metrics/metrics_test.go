@@ -36,7 +36,8 @@ func full(t *testing.T) *Metrics {
 	}
 	t.Cleanup(inside.Close)
 	m.Watch(Sources{
-		Sockets: socketio.New(socketio.Options{}), Rooms: rooms.New(nil, nil, rooms.Options{}),
+		CertificateUntil: func() time.Time { return time.Unix(1, 0) },
+		Sockets:          socketio.New(socketio.Options{}), Rooms: rooms.New(nil, nil, rooms.Options{}),
 		Late: func() int { return 3 }, Ghosts: &participants.Stats{}, Cluster: &cluster.Stats{}, Up: func() bool { return true },
 		Relay: inside, Connections: &connections{},
 	})

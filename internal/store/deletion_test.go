@@ -251,7 +251,7 @@ func TestMeetingThatCannotBeDeletedHoldsUpNoOther(t *testing.T) {
 func TestNodesThatDeleteWaitForNobody(t *testing.T) {
 	t.Parallel()
 	url := testpg.URL(t)
-	a, b, side := open(t, url), open(t, url), raw(t, url)
+	a, b, side, looks := open(t, url), open(t, url), raw(t, url), raw(t, url)
 	for _, id := range []string{"changed", "deleted", "free"} {
 		createMarked(t, a, side, id, 500)
 	}
@@ -263,7 +263,7 @@ func TestNodesThatDeleteWaitForNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	left := func(id string) int {
-		return count(t, side, `SELECT count(*) FROM messages WHERE meeting_id = '`+id+`'`)
+		return count(t, looks, `SELECT count(*) FROM messages WHERE meeting_id = '`+id+`'`)
 	}
 	err = a.InMeeting(t.Context(), "changed", func(context.Context, *store.Tx) error {
 		for began := time.Now(); left("changed")+left("free") > 0 && time.Since(began) < 30*time.Second; {
