@@ -43,7 +43,7 @@ export const test = plain.extend<
   server: [
     // biome-ignore lint/correctness/noEmptyPattern: Playwright reads the pattern to know what a fixture needs
     async ({}, use) => {
-      const server = await startServer();
+      const server = await startServer({ SIGNALD_TRUSTED_PROXIES: "127.0.0.1/32,::1/128" });
       await use(server);
       await server.stop();
     },
