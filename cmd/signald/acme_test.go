@@ -312,7 +312,7 @@ func TestACMEProvesTheDomainOverHTTP(t *testing.T) {
 	}
 }
 
-// An ACME server that fails is told of once, with the cause, and again when it works; who connects causes no order.
+// An ACME server that fails is told of once, with the cause, and again when it works; a client that connects causes no order.
 func TestACMETroubleIsSaidAndHandshakesCauseNoOrders(t *testing.T) {
 	port := freePort(t)
 	orders := 0

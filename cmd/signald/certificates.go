@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,7 +25,7 @@ type certificates struct {
 const (
 	lookAtCertificateEvery = time.Minute
 	orderBackoff           = time.Hour           // Let's Encrypt allows five failures an hour
-	endsSoon               = 14 * 24 * time.Hour // before the end; a third of its time if that is less
+	endsSoon               = 14 * 24 * time.Hour // before the end; a quarter of its time if that is less
 )
 
 // leaf is the certificate in force; nil: none yet, or plain HTTP.
@@ -39,8 +38,7 @@ func (c *certificates) leaf() *x509.Certificate {
 	case c.orders != nil:
 		return c.orders.leaf.Load()
 	default:
-		leaf, _ := x509.ParseCertificate(c.tls.Certificates[0].Certificate[0]) // our own
-		return leaf
+		return c.tls.Certificates[0].Leaf
 	}
 }
 
@@ -52,8 +50,8 @@ func (c *certificates) until() time.Time {
 	return time.Time{}
 }
 
-// look is a task: it orders the certificate where ACME gives it, and fails as long as it is not in order. The task's first failure
-// is a warning with the cause, and so is the end of it.
+// look is a task: it orders the certificate where ACME gives it, and fails as long as the certificate is not in order. So the log
+// has the cause when that begins, and a line when it is over.
 func (c *certificates) look(ctx context.Context) error {
 	if c.orders != nil {
 		if err := c.orders.order(ctx); err != nil {
@@ -76,15 +74,14 @@ func (c *certificates) look(ctx context.Context) error {
 	return nil
 }
 
-// orders has ACME give the certificate when the task says so, never because somebody connects: who connects as often as a
-// health check does would use up what the CA allows.
+// orders has ACME give the certificate when the task says so, never because a client connects: a health check would use up
+// what the CA allows.
 type orders struct {
 	domain  string
 	manager *autocert.Manager
 	leaf    atomic.Pointer[x509.Certificate]
 
-	got   chan struct{} // closed once there is a certificate
-	first sync.Once
+	got chan struct{} // closed once there is a certificate
 }
 
 func newOrders(domain string, manager *autocert.Manager) *orders {
@@ -104,12 +101,12 @@ func (o *orders) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if !strings.EqualFold(strings.TrimSuffix(hello.ServerName, "."), o.domain) { // no order, and no other certificate
 		return o.manager.GetCertificate(hello)
 	}
-	timer := time.NewTimer(patienceForFirst)
-	defer timer.Stop()
-	select {
-	case <-o.got:
-	case <-timer.C:
-		return nil, errNoCertificate
+	if o.leaf.Load() == nil {
+		select {
+		case <-o.got:
+		case <-time.After(patienceForFirst):
+			return nil, errNoCertificate
+		}
 	}
 	return o.manager.GetCertificate(o.ours())
 }
@@ -128,7 +125,8 @@ func (o *orders) order(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("no certificate from the ACME server: %w", err)
 	}
-	o.leaf.Store(cert.Leaf)
-	o.first.Do(func() { close(o.got) })
+	if o.leaf.Swap(cert.Leaf) == nil { // one task orders
+		close(o.got)
+	}
 	return nil
 }

@@ -347,6 +347,12 @@ func (c *Config) trim() {
 	}
 }
 
+// tagOf is what the tag of a setting's field says.
+func tagOf(field, key string) string {
+	f, _ := reflect.TypeFor[Config]().FieldByName(field) // the zero field has no tag
+	return f.Tag.Get(key)
+}
+
 // choices checks the settings that are one of a few words.
 func (c *Config) choices(bad func(name, format string, args ...any)) {
 	v, t := reflect.ValueOf(*c), reflect.TypeFor[Config]()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/netip"
+	"strconv"
 	"time"
 
 	"signald/internal/limits"
@@ -33,16 +34,10 @@ func (c *Config) packets() socketio.Pace {
 	return packetsPace
 }
 
-// The usual bounds of what one address has open at a time: the defaults of Config.
-const (
-	usualSocketsPerIP     = 1000
-	usualConnectionsPerIP = 2000
-)
-
-// perAddress is a bound of what one address has open at a time. Without limits the usual one does not count: a load
-// test has one address.
-func (c *Config) perAddress(most, usual int) int {
-	if c.RateLimits == "off" && most == usual {
+// perAddress is a bound of what one address has open at a time, by the name of its field. Without limits the default does not
+// count: a load test has one address.
+func (c *Config) perAddress(field string, most int) int {
+	if c.RateLimits == "off" && strconv.Itoa(most) == tagOf(field, "default") {
 		return 0
 	}
 	return most

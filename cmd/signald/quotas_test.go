@@ -206,11 +206,9 @@ func TestChatOfAMeetingIsBounded(t *testing.T) {
 	r := start(t, serveArgs(t))
 	said := func(meeting, ip string) (n int, refusal string) {
 		s := connectFrom(t, r.url, ip)
-		s.say(fmt.Sprintf(`420["join",{"v":2,"meeting_id":%q,"user_id":"u"}]`, meeting))
-		s.expect("430")
+		s.join(meeting)
 		for i := range 10 {
-			s.say(fmt.Sprintf(`42%d["chat",{"client_id":"c%d","text":%q}]`, i+1, i, strings.Repeat("x", 400)))
-			ack := s.expect(fmt.Sprint("43", i+1))
+			ack := s.ask(i+1, fmt.Sprintf(`["chat",{"client_id":"c%d","text":%q}]`, i, strings.Repeat("x", 400)))
 			if !strings.Contains(ack, `"ok":true`) {
 				return n, ack
 			}
@@ -235,12 +233,10 @@ func TestQuestionsToTheDatabaseAreBounded(t *testing.T) {
 	s := connectFrom(t, r.url, "127.0.0.9")
 	refused := 0
 	for i := range 20 { // what asks it or might, and what does not
-		s.say(fmt.Sprintf(`42%d["media_state",{"audio":true}]`, 100+i))
-		if strings.Contains(s.expect(fmt.Sprint("43", 100+i)), "rate_limited") {
+		if strings.Contains(s.ask(100+i, `["media_state",{"audio":true}]`), "rate_limited") {
 			refused++
 		}
-		s.say(fmt.Sprintf(`42%d["heartbeat",{}]`, 200+i))
-		if ack := s.expect(fmt.Sprint("43", 200+i)); !strings.Contains(ack, `"ok":true`) {
+		if ack := s.ask(200+i, `["heartbeat",{}]`); !strings.Contains(ack, `"ok":true`) {
 			t.Error(ack)
 		}
 	}
@@ -248,8 +244,7 @@ func TestQuestionsToTheDatabaseAreBounded(t *testing.T) {
 		t.Errorf("%d of 20 were refused, want 10", refused)
 	}
 	other := connectFrom(t, r.url, "127.0.0.8")
-	other.say(`421["media_state",{"audio":true}]`)
-	if ack := other.expect("431"); strings.Contains(ack, "rate_limited") {
+	if ack := other.ask(1, `["media_state",{"audio":true}]`); strings.Contains(ack, "rate_limited") {
 		t.Errorf("another address: %s", ack)
 	}
 }
@@ -261,16 +256,13 @@ func TestLongAnswersAreBounded(t *testing.T) {
 	signaling.Connection.Bytes = limits.Rate{PerSecond: 1, Burst: 3000}
 	r := start(t, serveArgs(t))
 	s := connectFrom(t, r.url, "127.0.0.9")
-	s.say(fmt.Sprintf(`420["join",{"v":2,"meeting_id":%q,"user_id":"u"}]`, create(t, r.url)))
-	s.expect("430")
+	s.join(create(t, r.url))
 	for i, want := range []string{`"ok":true`, `"ok":true`, `"ok":true`, `"ok":true`, `"ok":true`, "rate_limited"} {
-		s.say(fmt.Sprintf(`42%d["sync",{}]`, i+1))
-		if ack := s.expect(fmt.Sprint("43", i+1)); !strings.Contains(ack, want) {
+		if ack := s.ask(i+1, `["sync",{}]`); !strings.Contains(ack, want) {
 			t.Errorf("answer %d: %s", i+1, ack)
 		}
 	}
-	s.say(`4299["heartbeat",{}]`)
-	if ack := s.expect("4399"); !strings.Contains(ack, `"ok":true`) {
+	if ack := s.ask(99, `["heartbeat",{}]`); !strings.Contains(ack, `"ok":true`) {
 		t.Error(ack)
 	}
 }

@@ -116,6 +116,13 @@ func (s *socket) expect(prefix string) string {
 	}
 }
 
+// ask says an event under an id, and returns its ack.
+func (s *socket) ask(id int, event string) string {
+	s.t.Helper()
+	s.say(fmt.Sprint("42", id, event))
+	return s.expect(fmt.Sprint("43", id))
+}
+
 func (s *socket) join(meetingID string) {
 	s.t.Helper()
 	s.say(`420["join",{"v":2,"meeting_id":"` + meetingID + `","user_id":"u"}]`)

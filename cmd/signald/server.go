@@ -79,7 +79,7 @@ type server struct {
 // build makes everything and listens; nothing runs yet. What it opened is closed
 // again when it fails.
 func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err error) {
-	s := &server{config: c, log: log, listener: &listener{log: log}, files: files{limit: descriptors()}, connections: newConnections(c.perAddress(c.MaxConnectionsPerIP, usualConnectionsPerIP), c.proxies, log)}
+	s := &server{config: c, log: log, listener: &listener{log: log}, files: files{limit: descriptors()}, connections: newConnections(c.perAddress("MaxConnectionsPerIP", c.MaxConnectionsPerIP), c.proxies, log)}
 	defer func() {
 		if err != nil {
 			s.Close()
@@ -150,7 +150,7 @@ func build(ctx context.Context, c *Config, log zerolog.Logger) (_ *server, err e
 	})
 	s.sockets = socketio.New(socketio.Options{
 		PingInterval: c.PingInterval, PingTimeout: c.PingTimeout,
-		MaxMessage: c.MaxMessage, Packets: c.packets(), MaxMemory: c.queued(), OnPressure: collectOften(), MaxSockets: c.sockets(), MaxSocketsPerIP: c.perAddress(c.MaxSocketsPerIP, usualSocketsPerIP), Owners: netid.Owners,
+		MaxMessage: c.MaxMessage, Packets: c.packets(), MaxMemory: c.queued(), OnPressure: collectOften(), MaxSockets: c.sockets(), MaxSocketsPerIP: c.perAddress("MaxSocketsPerIP", c.MaxSocketsPerIP), Owners: netid.Owners,
 		AllowOrigin: s.origins.allow, ClientIP: s.clientIP,
 		SocketsElsewhere: s.elsewhere.Count, OnCount: others.Sockets,
 		OnConnect: hub.Connect, OnEvent: hub.Event, OnDisconnect: hub.Disconnect, OnPanic: hub.Panic, OnConfirmed: hub.Confirmed, Readmit: hub.Readmit,

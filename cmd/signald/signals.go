@@ -77,8 +77,8 @@ func (l *level) read(path string) error {
 		return err
 	}
 	word = strings.TrimSpace(word)
-	if !slices.Contains(levels, word) {
-		return fmt.Errorf("%s: %q is none of %s", path, word, strings.Join(levels, ","))
+	if words := tagOf("LogLevel", "oneof"); !slices.Contains(strings.Split(words, ","), word) {
+		return fmt.Errorf("%s: %q is none of %s", path, word, words)
 	}
 	to, err := zerolog.ParseLevel(word)
 	if err == nil {
@@ -86,8 +86,6 @@ func (l *level) read(path string) error {
 	}
 	return err
 }
-
-var levels = []string{"debug", "info", "warn", "error"}
 
 // Run drops what is less important.
 func (l *level) Run(e *zerolog.Event, of zerolog.Level, _ string) {

@@ -222,7 +222,7 @@ func (a *admission) mayEnter(ctx context.Context, tx *store.Tx) error {
 			return fault.New(fault.MeetingFull)
 		}
 	}
-	if (st.Policy.Lobby || a.like != "") && a.join.AdmissionToken == "" { // likewise
+	if a.role == "" && len(st.PasswordHash) > 0 && (st.Policy.Lobby || a.like != "") && a.join.AdmissionToken == "" { // likewise
 		waiting, err := tx.Waiting(ctx)
 		if err != nil {
 			return err

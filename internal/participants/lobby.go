@@ -272,39 +272,30 @@ func (r *ruling) deny(ctx context.Context, m *protocol.Moderate) error {
 		}
 		return err
 	}
-	var denied []store.Waiting
-	err = r.sendAway(ctx, func(w store.Waiting) bool {
-		about := w.TicketID == m.Ticket ||
-			w.State == store.Waits && (m.Ticket == "" || m.Network && store.SameSite(w.Network, waiting[one].Network))
-		if about {
-			denied = append(denied, w)
-		}
-		return about
-	})
 	now := time.Now()
-	for _, w := range denied {
-		if err == nil {
-			err = r.tx.Ban(store.Ban{
-				PeerID: w.TicketID, Kind: store.Denied, Person: w.Person(), Name: w.Name, At: now, Until: r.until(now, denyFor),
-			})
+	for _, w := range r.sendAway(waiting, func(w store.Waiting) bool {
+		return w.TicketID == m.Ticket ||
+			w.State == store.Waits && (m.Ticket == "" || m.Network && store.SameSite(w.Network, waiting[one].Network))
+	}) {
+		if err := r.tx.Ban(store.Ban{
+			PeerID: w.TicketID, Kind: store.Denied, Person: w.Person(), Name: w.Name, At: now, Until: r.until(now, denyFor),
+		}); err != nil {
+			return err
 		}
 	}
-	return err
+	return nil
 }
 
-// sendAway takes out of the lobby whom it is about.
-func (r *ruling) sendAway(ctx context.Context, about func(store.Waiting) bool) error {
-	waiting, err := r.tx.Waiting(ctx)
-	if err != nil {
-		return err
-	}
+// sendAway takes out of the lobby those whom it is about, and returns them.
+func (r *ruling) sendAway(waiting []store.Waiting, about func(store.Waiting) bool) (away []store.Waiting) {
 	for _, w := range waiting {
 		if about(w) {
 			r.tx.Unwait(w.TicketID)
 			r.changes = append(r.changes, lobbied(r.tx, w, rooms.Denied))
+			away = append(away, w)
 		}
 	}
-	return nil
+	return away
 }
 
 // lobbied is a change to the lobby.

@@ -95,9 +95,11 @@ func (r *ruling) remove(ctx context.Context, m *protocol.Moderate) error {
 	}
 	now := time.Now()
 	b := store.Ban{PeerID: p.PeerID, Kind: kind, Person: who, Name: p.Name, At: now, Until: r.until(now, until)}
-	if err := r.sendAway(ctx, func(w store.Waiting) bool { return b.Match(w.Person(), now) == store.Same }); err != nil {
+	waiting, err := r.tx.Waiting(ctx)
+	if err != nil {
 		return err
 	}
+	r.sendAway(waiting, func(w store.Waiting) bool { return b.Match(w.Person(), now) == store.Same })
 	r.shut(m)
 	return r.tx.Ban(b)
 }

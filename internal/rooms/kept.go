@@ -36,9 +36,7 @@ func (r *Room) sendLocked(s *seat, from string, f Frame) Outcome {
 			m.pending = append(m.pending, heldHere)
 		}
 		return Queued
-	}
-	switch n, bytes := r.partOf(s.sent, from); {
-	case n > 0 && opts.Shares && (n >= opts.SentLimit/sentShare || bytes+size > opts.SentBytes/sentShare):
+	case opts.Shares && r.crowds(s, from, size):
 		r.rooms.stats.Crowded.Add(1)
 		return Crowded
 	case len(s.sent) >= opts.SentLimit || s.sentBytes+size > opts.SentBytes || len(r.errands) >= errandsLimit:
@@ -60,6 +58,14 @@ const (
 	heldShare = 2
 	sentEarly = 2 * sentShare // of the bound, from where on confirmations are asked for
 )
+
+// crowds reports whether one more signal is more than its sender's share of what the receiver has not confirmed. The first
+// one is not, however large.
+func (r *Room) crowds(s *seat, from string, size int) bool {
+	opts := &r.rooms.opts
+	n, bytes := r.partOf(s.sent, from)
+	return n > 0 && (n >= opts.SentLimit/sentShare || bytes+size > opts.SentBytes/sentShare)
+}
 
 // partOf is how many of the signals, and of their bytes, are one sender's.
 func (r *Room) partOf(list []kept, from string) (n, bytes int) {

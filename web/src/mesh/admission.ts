@@ -1,5 +1,5 @@
 /** Joining a meeting that may have a lobby: asks, waits to be let in, and keeps the place over a lost connection. */
-import { codeOf, localError, SignalError } from "./errors.ts";
+import { codeOf, localError, retryAfterOf, SignalError } from "./errors.ts";
 import type { JoinAck, JoinRequest } from "./protocol.ts";
 import type { Signaling } from "./signaling.ts";
 
@@ -59,6 +59,6 @@ function decided(signaling: Signaling, meetingId: string) {
 }
 
 function later(error: unknown): Promise<void> {
-  const wait = error instanceof SignalError ? error.retryAfterMs : undefined;
+  const wait = retryAfterOf(error);
   return new Promise((resolve) => setTimeout(resolve, wait ?? retryMs));
 }

@@ -3,7 +3,7 @@
  * things to see to: that what we say is said once, however often the connection breaks, and that what was
  * said while we were away is told, in order and once.
  */
-import { codeOf, localError, SignalError } from "./errors.ts";
+import { codeOf, localError, retryAfterOf } from "./errors.ts";
 import type { ChatMessage, ChatPage, ChatRequest, ChatUpdate } from "./protocol.ts";
 import type { Signaling } from "./signaling.ts";
 
@@ -178,7 +178,7 @@ export function createChat(options: ChatOptions): ChatRoom {
 
   function later(error?: unknown): void {
     if (retryTimer !== undefined || closed) return;
-    const wait = error instanceof SignalError ? error.retryAfterMs : undefined;
+    const wait = retryAfterOf(error);
     retryTimer = setTimeout(() => {
       retryTimer = undefined;
       resume();
@@ -266,7 +266,7 @@ async function unhurried<T>(ask: () => Promise<T>): Promise<T> {
       return await ask();
     } catch (error) {
       if (codeOf(error) !== "rate_limited") throw error;
-      const wait = error instanceof SignalError ? error.retryAfterMs : undefined;
+      const wait = retryAfterOf(error);
       await new Promise((resolve) => setTimeout(resolve, wait ?? retryMs));
     }
   }

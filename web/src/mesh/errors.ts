@@ -32,6 +32,11 @@ export function localError(code: LocalCode, message: string, cause?: unknown): S
   return new SignalError({ code, message }, cause === undefined ? undefined : { cause });
 }
 
+/** After how many ms the server asks to be asked again, if it says so. */
+export function retryAfterOf(error: unknown): number | undefined {
+  return error instanceof SignalError ? error.retryAfterMs : undefined;
+}
+
 export function codeOf(error: unknown): string {
   return error instanceof SignalError ? error.code : "internal";
 }

@@ -1,6 +1,6 @@
 /** Our membership of one meeting: joining it, and coming back after the connection was lost, as the same or anew. */
 import { enter } from "./admission.ts";
-import { codeOf, localError, SignalError } from "./errors.ts";
+import { codeOf, localError, retryAfterOf, SignalError } from "./errors.ts";
 import type { JoinAck, JoinRequest } from "./protocol.ts";
 import { newSecret } from "./secret.ts";
 import type { Signaling } from "./signaling.ts";
@@ -123,7 +123,7 @@ export function createMembership(options: MembershipOptions): Membership {
         options.onEnd(code);
       }
     } else if (passing.has(code)) {
-      const wait = error instanceof SignalError ? error.retryAfterMs : undefined;
+      const wait = retryAfterOf(error);
       const backoff = Math.min(5_000, 500 * 2 ** Math.min(attempts++, 4));
       clearTimeout(timer);
       // All that are out were told the same, and should not ask at once.

@@ -5,7 +5,7 @@
  * not have arrived is sent again (receivers know repeats by `neg`).
  */
 import { maxBatch } from "./candidates.ts";
-import { codeOf, SignalError } from "./errors.ts";
+import { codeOf, retryAfterOf } from "./errors.ts";
 import type { SignalBody, SignalOut } from "./protocol.ts";
 
 export interface Outbox {
@@ -48,7 +48,7 @@ export function createOutbox(options: OutboxOptions): Outbox {
       const code = codeOf(error);
       if (code === "disconnected") return false; // flushed when the connection is back
       if (passing.has(code) && ++box.tries < maxTries) {
-        const wait = error instanceof SignalError ? error.retryAfterMs : undefined;
+        const wait = retryAfterOf(error);
         box.retry = setTimeout(() => void drain(box), wait ?? retryMs);
         return false;
       }

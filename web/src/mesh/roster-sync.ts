@@ -2,7 +2,7 @@
  * Keeps the roster whole: changes are applied in the order of their revisions, and where one is missing the
  * server is asked for the whole list, once, while what comes meanwhile waits.
  */
-import { SignalError } from "./errors.ts";
+import { retryAfterOf } from "./errors.ts";
 import type { MeetingState, PeerInfo, Roster, RosterDelta } from "./protocol.ts";
 import { createRoster, type RosterDiff, type RosterView } from "./roster.ts";
 
@@ -68,7 +68,7 @@ export function createRosterSync(options: RosterSyncOptions): RosterSync {
       takeWhole(await options.ask(roster.rev()));
     } catch (error) {
       options.onError(error);
-      const wait = error instanceof SignalError ? error.retryAfterMs : undefined;
+      const wait = retryAfterOf(error);
       await new Promise((resolve) => setTimeout(resolve, wait ?? retryMs));
     } finally {
       syncing = false;

@@ -1,5 +1,5 @@
 /** Taking back the seat of the page that was here before, though the server cannot give it just now. */
-import { codeOf, SignalError } from "../mesh/errors.ts";
+import { codeOf, retryAfterOf } from "../mesh/errors.ts";
 
 /** After these the same attempt may succeed without anyone doing anything. */
 const passing = new Set([
@@ -31,7 +31,7 @@ export async function persist<T>(attempt: () => Promise<T>, patience: Patience):
     try {
       return await attempt();
     } catch (error) {
-      const waitMs = (error instanceof SignalError ? error.retryAfterMs : undefined) ?? retryMs;
+      const waitMs = retryAfterOf(error) ?? retryMs;
       const late = Date.now() + waitMs > patience.until;
       if (late || !passing.has(codeOf(error)) || !patience.wanted()) throw error;
       patience.trouble();
